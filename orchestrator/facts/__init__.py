@@ -1,0 +1,7 @@
+"""Read-only knowledge of a host, as typed values, gathered in one round trip."""
+
+from orchestrator.facts.gather import gather
+from orchestrator.facts.layout import Layout, Scope
+from orchestrator.facts.model import Facts, Gpu, Listener, Python, VendorOllama
+
+__all__ = ["Facts", "Gpu", "Layout", "Listener", "Python", "Scope", "VendorOllama", "gather"]

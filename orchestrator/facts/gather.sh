@@ -1,0 +1,43 @@
+# Observes a host and changes nothing. Each line of the answer is KEY<TAB>VALUE; manifests are base64.
+# deployctl sets $tools and $scope (auto, system, user) in front of this script.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+say() { printf '%s\t%s\n' "$1" "$2"; }
+say uid "$(id -u)"; say user "$(id -un)"; say home "${HOME:-}"; say arch "$(uname -m)"
+for v in XDG_STATE_HOME XDG_CONFIG_HOME XDG_DATA_HOME; do eval "say $v \"\${$v:-}\""; done
+say os "$( . /etc/os-release 2>/dev/null && printf '%s' "${PRETTY_NAME:-$ID}")"
+say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
+say mem_total "$(awk '/^MemTotal:/{print $2}' /proc/meminfo)"
+say mem_available "$(awk '/^MemAvailable:/{print $2}' /proc/meminfo)"
+[ -d /run/systemd/system ] && say systemd yes
+for t in $tools; do command -v "$t" >/dev/null 2>&1 && say tool "$t"; done
+if command -v docker >/dev/null 2>&1; then
+  if d=$(docker version --format '{{.Server.Version}}' 2>&1); then say docker "$d"; else say docker_problem "$(printf '%s' "$d" | tail -n 1)"; fi
+else say docker_problem 'docker is not installed'; fi
+if command -v nvidia-smi >/dev/null 2>&1; then
+  if g=$(nvidia-smi --query-gpu=index,uuid,name,memory.total,memory.free,driver_version,compute_cap --format=csv,noheader,nounits 2>&1); then
+    printf '%s\n' "$g" | while IFS= read -r line; do say gpu "$line"; done
+  else say gpu_problem "$(printf '%s' "$g" | tail -n 1)"; fi
+fi
+for p in python3.13 python3.12 python3.11 python3.10 python3; do
+  f=$(command -v "$p" 2>/dev/null) || continue
+  say python "$f $("$f" -c 'import sys; print(sys.version_info[0], sys.version_info[1], end=" ")
+try:
+    import venv, ensurepip; print("yes")
+except ImportError: print("no")' 2>/dev/null)"
+done
+for a in ollama vllm video render; do getent passwd "$a" >/dev/null 2>&1 && say account "$a"; getent group "$a" >/dev/null 2>&1 && say account "group:$a"; done
+(ss -Hltn 2>/dev/null | awk '{print $4}' || true) | while IFS= read -r l; do say listen "$l"; done
+command -v ss >/dev/null 2>&1 || awk '$4=="0A"{print $2}' /proc/net/tcp /proc/net/tcp6 2>/dev/null | while IFS= read -r l; do say listenhex "$l"; done
+for b in /usr/local/bin/ollama /usr/bin/ollama; do [ -x "$b" ] && { say ollama_bin "$b"; break; }; done
+for u in /etc/systemd/system/ollama.service /usr/lib/systemd/system/ollama.service /lib/systemd/system/ollama.service; do
+  [ -f "$u" ] || continue
+  say ollama_unit "$u"; say ollama_user "$(sed -n 's/^User=//p' "$u" | tail -n 1)"
+  if command -v systemctl >/dev/null 2>&1; then
+    say ollama_active "$(systemctl is-active ollama.service 2>/dev/null)"; say ollama_enabled "$(systemctl is-enabled ollama.service 2>/dev/null)"
+    say ollama_models "$(systemctl show -p Environment --value ollama.service 2>/dev/null | tr ' ' '\n' | sed -n 's/^OLLAMA_MODELS=//p' | tail -n 1)"
+  fi; break
+done
+if [ "$scope" = system ] || { [ "$scope" = auto ] && [ "$(id -u)" = 0 ]; }; then s=/var/lib/deployctl
+else case "${XDG_STATE_HOME:-}" in /*) s=$XDG_STATE_HOME/deployctl;; *) s=${HOME:-/nonexistent}/.local/state/deployctl;; esac; fi
+for m in "$s"/deployments/*/manifest.json; do [ -f "$m" ] && say manifest "$(base64 < "$m" | tr -d '\n')"; done
+say end yes

@@ -1,0 +1,184 @@
+"""Containers on a host's Docker Engine."""
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from orchestrator.errors import DeployError
+from orchestrator.hosts.base import Host, quote
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed
+from orchestrator.resources.service import Service, ServiceState
+from orchestrator.templating.container import ContainerSpec
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+LABEL = "deployctl.fingerprint"
+"""The label in which a container carries the fingerprint of what it was made from."""
+
+
+class Container(Service):
+    """A container that is running as its specification says. A change means another container: Docker has no update."""
+
+    title: ClassVar[str] = "container"
+    kind: Literal["container"] = "container"
+    spec: ContainerSpec
+
+    @property
+    def identity(self) -> str:
+        """The container's name."""
+        return self.spec.name
+
+    def probe(self) -> str:
+        """Docker's own description of it."""
+        return f"docker container inspect {quote(self.spec.name)}"
+
+    def parse(self, output: str) -> Observed:
+        """Read it. Environment values stay unread: they may be secrets of others."""
+        try:
+            found = json.loads(output or "[]")
+        except json.JSONDecodeError:
+            found = []
+        if not found:
+            return Observed(exists=False)
+        return Observed(exists=True, fields=_observed(found[0]))
+
+    def wanted(self) -> Fields:
+        """Running, made from this specification and these files."""
+        spec = self.spec
+        return {
+            "running": True,
+            "fingerprint": self.fingerprint,
+            "image": spec.image,
+            "command": list(spec.command),
+            "environment": sorted(name for name, _ in spec.environment),
+            "mounts": sorted(
+                f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}" for mount in spec.mounts
+            ),
+            "ports": sorted(f"{port.host_ip}:{port.host_port}:{port.container_port}" for port in spec.ports),
+        }
+
+    def compare(self, observed: Observed) -> tuple[Any, ...]:
+        """As for all resources, but images bring environment of their own: only missing names count."""
+        if observed.exists:
+            present = set(observed.fields["environment"])
+            names = [name for name in self.wanted()["environment"] if name in present]
+            observed = observed.model_copy(update={"fields": {**observed.fields, "environment": names}})
+        return super().compare(observed)
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Start it; make it anew when it was made from something else. Raises DeployError with Docker's words."""
+        from docker.errors import DockerException
+
+        client = host.docker()
+        same = observed.exists and observed.fields.get("fingerprint") == self.fingerprint
+        try:
+            if not same or not observed.fields.get("running"):
+                self._recreate(client)
+        except DockerException as error:
+            raise DeployError(f"Docker could not start {self.spec.name}", host=host.name, why=str(error)) from error
+
+    def _recreate(self, client: "DockerClient") -> None:
+        self._delete(client)
+        spec = self.spec
+        created = client.api.create_container(
+            image=spec.image,
+            name=spec.name,
+            entrypoint=spec.entrypoint,
+            command=list(spec.command),
+            environment=dict(spec.environment),
+            ports=[port.container_port for port in spec.ports],
+            user=spec.user,
+            labels={**dict(spec.labels), LABEL: self.fingerprint},
+            stop_timeout=spec.stop_timeout_s,
+            host_config=client.api.create_host_config(**_host_config(spec)),
+        )
+        client.api.start(created["Id"])
+
+    def _delete(self, client: "DockerClient") -> None:
+        """Stop and remove it. A vLLM that is loading swallows SIGTERM: after the grace it is killed (DESIGN 5.5)."""
+        from docker.errors import NotFound
+
+        try:
+            container = client.containers.get(self.spec.name)
+            container.stop(timeout=self.spec.stop_timeout_s or 10)
+            container.remove(force=True)
+        except NotFound:
+            return
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Stop and remove it."""
+        from docker.errors import DockerException
+
+        try:
+            self._delete(host.docker())
+        except DockerException as error:
+            raise DeployError(f"Docker could not remove {self.spec.name}", host=host.name, why=str(error)) from error
+
+    def state(self, host: Host) -> ServiceState:
+        """What Docker says now."""
+        observed = self.parse(host.run(f"{self.probe()} 2>/dev/null", timeout=30).stdout)
+        if not observed.exists:
+            return ServiceState(running=False, detail="no such container")
+        return ServiceState(
+            running=bool(observed.fields["running"]),
+            restarts=int(observed.fields["restarts"]),
+            detail=str(observed.fields["status"]),
+            started=str(observed.fields["started"]),
+        )
+
+    def log_script(self, *, lines: int, follow: bool) -> str:
+        """The container's log; vLLM writes to both streams."""
+        return f"exec docker logs --tail {int(lines)} {'--follow' if follow else ''} {quote(self.spec.name)} 2>&1"
+
+
+def _observed(found: dict[str, Any]) -> Fields:
+    """The comparable fields of ``docker inspect``."""
+    config, state, host = found["Config"], found["State"], found["HostConfig"]
+    ports = [
+        f"{binding.get('HostIp') or '0.0.0.0'}:{binding['HostPort']}:{inside.split('/')[0]}"  # noqa: S104  (read, not bound)
+        for inside, bindings in (host.get("PortBindings") or {}).items()
+        for binding in bindings or []
+    ]
+    return {
+        "running": state.get("Status") == "running",
+        "status": state.get("Status", ""),
+        "started": state.get("StartedAt", ""),
+        "restarts": found.get("RestartCount", 0),
+        "exit_code": state.get("ExitCode", 0),
+        "fingerprint": (config.get("Labels") or {}).get(LABEL, ""),
+        "image": config.get("Image", ""),
+        "image_id": found.get("Image", ""),
+        "command": config.get("Cmd") or [],
+        "environment": sorted(item.partition("=")[0] for item in config.get("Env") or []),
+        "mounts": sorted(
+            f"{item['Source']}:{item['Target']}{':ro' if item.get('ReadOnly') else ''}"
+            for item in host.get("Mounts") or []
+        ),
+        "ports": sorted(ports),
+    }
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    """The arguments of the SDK's ``create_host_config``."""
+    from docker.types import DeviceRequest, Mount
+
+    gpus = None
+    if spec.gpus is not None:
+        ids = None if spec.gpus == "all" else [str(index) for index in spec.gpus]
+        gpus = [DeviceRequest(count=0 if ids else -1, device_ids=ids, capabilities=[["gpu"]])]
+    return {
+        # not "binds": their text form breaks on a colon in a path, and Docker makes missing sources as root
+        "mounts": [Mount(item.target, item.source, type="bind", read_only=item.read_only) for item in spec.mounts],
+        "port_bindings": {port.container_port: (port.host_ip, port.host_port) for port in spec.ports},
+        "device_requests": gpus,
+        "ipc_mode": spec.ipc,
+        "shm_size": spec.shm_size_bytes,
+        "mem_limit": spec.memory_bytes,
+        "restart_policy": {"Name": spec.restart},
+        "cap_drop": list(spec.cap_drop),
+        "security_opt": list(spec.security_opt),
+        "read_only": spec.read_only,
+        "tmpfs": dict.fromkeys(spec.tmpfs, ""),
+        "network_mode": spec.network,
+    }

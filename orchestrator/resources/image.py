@@ -1,0 +1,140 @@
+"""Docker images on a host: pulled, or loaded from an archive that lies on the controller."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from orchestrator.errors import DeployError
+from orchestrator.hosts.base import Host, quote
+from orchestrator.progress import Progress, Task
+from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.observe import fields
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+class Image(Resource):
+    """A Docker image under a pinned reference. ``archive`` is a tar on the controller to load it from instead."""
+
+    title: ClassVar[str] = "image"
+    kind: Literal["image"] = "image"
+    reference: str
+    archive: str = ""
+    keep: bool = True
+
+    @property
+    def identity(self) -> str:
+        """The reference, ``name:tag`` or ``name@sha256:...``."""
+        return self.reference
+
+    def probe(self) -> str:
+        """Its content id, where the host has it."""
+        return f"field id \"$(docker image inspect --format '{{{{.Id}}}}' {quote(self.reference)} | head -n 1)\""
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        identifier = fields(output).get("id", "")
+        return Observed(exists=identifier.startswith("sha256:"), fields={"id": identifier} if identifier else {})
+
+    def wanted(self) -> Fields:
+        """Nothing but its presence: a pinned reference does not change."""
+        return {}
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Pull it, or send the archive. Raises DeployError with the registry's words."""
+        from docker.errors import DockerException
+
+        if observed.exists:
+            return
+        client = host.docker()
+        try:
+            if self.archive:
+                self._load(client, progress)
+            else:
+                self._pull(client, progress)
+        except DockerException as error:
+            remedy = "check the name; without a registry, `docker save` it elsewhere and give --image-archive"
+            raise DeployError(
+                f"cannot get the image {self.reference}", host=host.name, why=str(error), remedy=remedy
+            ) from error
+
+    def _pull(self, client: "DockerClient", progress: Progress) -> None:
+        with progress.task(f"pull {self.reference}", unit="bytes") as task:
+            follow_pull(client.api.pull(self.reference, stream=True, decode=True), task)
+
+    def _load(self, client: "DockerClient", progress: Progress) -> None:
+        from docker.errors import ImageNotFound
+
+        size = Path(self.archive).stat().st_size
+        with (
+            progress.task(f"load {self.reference}", total=size, unit="bytes") as task,
+            Path(self.archive).open("rb") as source,
+        ):
+            for _ in client.api.load_image(_Counted(source, task)):
+                pass
+        try:
+            client.images.get(self.reference)
+        except ImageNotFound as error:
+            raise DeployError(
+                f"{self.archive} does not hold the image {self.reference}", remedy="look at `docker save`'s tag"
+            ) from error
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Untag it; layers that other images share stay."""
+        from docker.errors import APIError, ImageNotFound
+
+        try:
+            host.docker().images.remove(self.reference)
+        except ImageNotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409:  # 409: another container uses it, so it is not ours to take
+                raise DeployError(
+                    f"cannot remove the image {self.reference}", host=host.name, why=str(error)
+                ) from error
+            progress.note(f"the image {self.reference} stays: another container uses it")
+
+
+def follow_pull(events: Iterable[dict[str, Any]], task: Task) -> None:
+    """Add up the layers of ``docker pull``'s event stream (bytes). Raises DockerException for an error event."""
+    from docker.errors import DockerException
+
+    layers: dict[str, tuple[int, int]] = {}
+    for event in events:
+        if "error" in event:
+            raise DockerException(str(event["error"]))
+        detail = event.get("progressDetail") or {}
+        if event.get("status") == "Downloading" and "total" in detail:
+            layers[str(event.get("id"))] = (int(detail["current"]), int(detail["total"]))
+        elif event.get("id") in layers and str(event.get("status", "")).startswith(
+            ("Download complete", "Pull complete")
+        ):
+            total = layers[str(event["id"])][1]
+            layers[str(event["id"])] = (total, total)
+        task.message(str(event.get("status", "")))
+        task.update(sum(done for done, _ in layers.values()), sum(total for _, total in layers.values()) or None)
+
+
+class _Counted:
+    """A file whose reading is reported."""
+
+    def __init__(self, source: Any, task: Task) -> None:  # noqa: ANN401  (a binary file of any kind)
+        self._source = source
+        self._task = task
+        self._done = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._source.read(size)
+        self._done += len(data)
+        self._task.update(self._done)
+        return data
+
+    def __iter__(self) -> "_Counted":
+        return self
+
+    def __next__(self) -> bytes:
+        data = self.read(1 << 20)
+        if not data:
+            raise StopIteration
+        return data

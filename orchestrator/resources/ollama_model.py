@@ -1,0 +1,99 @@
+"""Models in an Ollama's store, made from a GGUF by content address: no second copy on disk (DESIGN 5.8)."""
+
+import json
+from typing import ClassVar, Literal
+
+from orchestrator.errors import DeployError
+from orchestrator.hosts.base import Host, HttpRequest, quote
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.observe import fields
+from orchestrator.resources.scripts import script
+
+
+class OllamaModel(Resource):
+    """A model that Ollama lists under ``name``, made from ``modelfile`` (a path on the host).
+
+    ``gguf`` is the model file and ``sha256`` its content; ``store`` is OLLAMA_MODELS, ``owner`` the ``user:group`` that
+    must be able to write there (empty: the user himself); ``mark`` remembers which Modelfile gave which digest.
+    Paths and digests follow Ollama's own store (reference/ollama.md): the digest of a model is that of its manifest.
+    """
+
+    title: ClassVar[str] = "Ollama model"
+    kind: Literal["ollama-model"] = "ollama-model"
+    keep: bool = True
+    name: str
+    api: str
+    binary: str
+    modelfile: str
+    modelfile_sha256: str
+    gguf: str
+    sha256: str
+    store: str
+    owner: str
+    mark: str
+
+    @property
+    def identity(self) -> str:
+        """The server and the model's name."""
+        return f"{self.api}/{self.name}"
+
+    @property
+    def manifest(self) -> str:
+        """Where Ollama keeps the model's manifest."""
+        name, _, tag = self.name.partition(":")
+        space = name if "/" in name else f"library/{name}"
+        return f"{self.store}/manifests/registry.ollama.ai/{space}/{tag or 'latest'}"
+
+    def probe(self) -> str:
+        """The digest of its manifest, its blob, and what it was made from. Works with the server down."""
+        return (
+            f'[ -f {quote(self.manifest)} ] && field digest "$(digest {quote(self.manifest)})"\n'
+            f"[ -f {quote(f'{self.store}/blobs/sha256-{self.sha256}')} ] && field blob yes\n"
+            f'field mark "$(cat {quote(self.mark)})"'
+        )
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        seen = fields(output)
+        modelfile, _, digest = seen.get("mark", "").partition(" ")
+        return Observed(
+            exists="digest" in seen,
+            fields={
+                "modelfile": modelfile if seen.get("digest") == digest else "changed by hand",
+                "blob": seen.get("blob", "no"),
+                "digest": seen.get("digest", ""),
+            },
+        )
+
+    def wanted(self) -> Fields:
+        """Made from this Modelfile, with its weights in the store."""
+        return {"modelfile": self.modelfile_sha256, "blob": "yes"}
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Link the weights into the store and let Ollama make the model. Raises DeployError with Ollama's words."""
+        create = script(
+            "ollama_create",
+            api=self.api,
+            store=self.store,
+            sha256=self.sha256,
+            gguf=self.gguf,
+            owner=self.owner,
+            binary=self.binary,
+            name=self.name,
+            modelfile=self.modelfile,
+            manifest=self.manifest,
+            modelfile_sha256=self.modelfile_sha256,
+            mark=self.mark,
+        )
+        with progress.task(f"create the Ollama model {self.name}"):
+            result = host.run(create, timeout=3600)
+        if not result:
+            raise DeployError(f"Ollama could not create the model {self.name}", host=host.name, why=result.tail())
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Ask Ollama to delete it; where the server is down, remove its manifest (weights go with the store)."""
+        body = json.dumps({"model": self.name}).encode()
+        headers = {"Content-Type": "application/json"}
+        host.http(HttpRequest(f"{self.api}/api/delete", "DELETE", headers, body))
+        host.run(f"rm -f -- {quote(self.manifest)} {quote(self.mark)}")

@@ -1,0 +1,109 @@
+"""Services under the embedded supervisor, for hosts without systemd or without root.
+
+It is supervisord (PyPI ``supervisor`` 4.3), in a virtual environment of its own, one per scope of a host; each
+deployment is one program file in its include folder.
+"""
+
+from typing import ClassVar, Literal
+
+from orchestrator.hosts.base import Host, quote
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed
+from orchestrator.resources.files import run_or_fail
+from orchestrator.resources.observe import fields
+from orchestrator.resources.service import Service, ServiceState
+
+
+class Process(Service):
+    """One supervised program that is running.
+
+    ``venv`` holds supervisord, ``conf`` its configuration and ``journal`` its own log; ``program`` is the program's
+    file and ``log`` the program's log.
+    """
+
+    title: ClassVar[str] = "supervised process"
+    kind: Literal["process"] = "process"
+    name: str
+    venv: str
+    conf: str
+    journal: str
+    program: str
+    log: str
+    mark: str
+
+    @property
+    def identity(self) -> str:
+        """The program's name."""
+        return self.name
+
+    def _ctl(self, *words: str) -> str:
+        command = " ".join(quote(word) for word in words)
+        return f"{quote(self.venv + '/bin/supervisorctl')} -c {quote(self.conf)} {command}"
+
+    def probe(self) -> str:
+        """What supervisord says of it, and the fingerprint it was started with."""
+        return (
+            f'field status "$({self._ctl("status", self.name)} 2>&1 | head -n 1)"\n'
+            f"[ -f {quote(self.program)} ] && field program yes\n"
+            f'field fingerprint "$(cat {quote(self.mark)})"'
+        )
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        seen = fields(output)
+        running = self._running(seen.get("status", ""))
+        return Observed(
+            exists=running or seen.get("program") == "yes",
+            fields={"active": running, "fingerprint": seen.get("fingerprint", "")},
+        )
+
+    def wanted(self) -> Fields:
+        """Running from the present files."""
+        return {"active": True, "fingerprint": self.fingerprint}
+
+    def _running(self, status: str) -> bool:
+        words = status.split()
+        return len(words) > 1 and words[0] == self.name and words[1] in ("RUNNING", "STARTING")
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Start supervisord if it is not there, let it read the program file, and (re)start the program."""
+        mark = quote(self.mark)
+        fresh = observed.fields.get("active") is True and observed.fields.get("fingerprint") == self.fingerprint
+        restart = "" if fresh else f"{self._ctl('restart', self.name)} >/dev/null || true\n"
+        script = (
+            f'set -e\nmkdir -p "$(dirname {mark})"\n'
+            f"if ! {self._ctl('pid')} 2>/dev/null | grep -qE '^[0-9]+$'; then\n"
+            f"  {quote(self.venv + '/bin/supervisord')} -c {quote(self.conf)}\nfi\n"
+            f"{self._ctl('reread')} >/dev/null; {self._ctl('update')} >/dev/null\n{restart}"
+            f"s=$({self._ctl('status', self.name)} || true)\n"
+            f'case "$s" in *RUNNING*|*STARTING*) ;; *) printf \'%s\\n\' "$s" >&2; exit 1;; esac\n'
+            f"printf '%s' {quote(self.fingerprint)} > {mark}.part; mv -f {mark}.part {mark}\n"
+        )
+        run_or_fail(host, f"the supervisor could not start {self.name}", script, timeout=180, remedy=f"see {self.log}")
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Stop it and forget it; the last program to go takes supervisord with it."""
+        program = quote(self.program)
+        script = (
+            f"rm -f -- {program} {quote(self.mark)}\n"
+            f"{self._ctl('pid')} 2>/dev/null | grep -qE '^[0-9]+$' || exit 0\n"
+            f"set -e\n{self._ctl('stop', self.name)} >/dev/null || true\n"
+            f"{self._ctl('reread')} >/dev/null; {self._ctl('update')} >/dev/null\n"
+            f'[ -n "$({self._ctl("status")})" ] && exit 0\n'
+            f"pid=$({self._ctl('pid')}); {self._ctl('shutdown')} >/dev/null\n"
+            'n=0; while kill -0 "$pid" 2>/dev/null && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done\n'
+        )
+        run_or_fail(host, f"the supervisor could not stop {self.name}", script, timeout=180)
+
+    def state(self, host: Host) -> ServiceState:
+        """What supervisord says now. It keeps no count of restarts, but logs each start."""
+        line = f"spawned: '{self.name}'"
+        starts = f"grep -c -F {quote(line)} {quote(self.journal)} 2>/dev/null || echo 0"
+        result = host.run(f"{self._ctl('status', self.name)} 2>&1 | head -n 1\n{starts}", timeout=30)
+        lines = [*result.stdout.splitlines(), "", ""]
+        spawned = int(lines[1]) if lines[1].isdigit() else 0
+        return ServiceState(running=self._running(lines[0]), restarts=max(0, spawned - 1), detail=lines[0].strip())
+
+    def log_script(self, *, lines: int, follow: bool) -> str:
+        """The program's log file."""
+        return f"exec tail -n {int(lines)} {'-F' if follow else ''} {quote(self.log)} 2>/dev/null"

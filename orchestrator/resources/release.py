@@ -1,0 +1,62 @@
+"""Engines that come as an archive: fetched, checked, unpacked into a directory of their own version."""
+
+from typing import ClassVar, Literal
+
+from orchestrator.errors import DeployError
+from orchestrator.hosts.base import Host, quote
+from orchestrator.models.transfer import Delivery, deliver
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.observe import fields
+from orchestrator.resources.scripts import script
+
+
+class Release(Resource):
+    """An unpacked release in ``path``, from ``source`` (a URL, or a path on the controller) with this ``sha256``.
+
+    ``binary`` is the program that must be in it, relative to ``path``. ``size`` is in bytes, 0 if unknown.
+    """
+
+    title: ClassVar[str] = "release"
+    kind: Literal["release"] = "release"
+    path: str
+    source: str
+    sha256: str
+    size: int = 0
+    binary: str
+    mode: Literal["auto", "fetch", "push"] = "auto"
+
+    @property
+    def identity(self) -> str:
+        """The directory."""
+        return self.path
+
+    def probe(self) -> str:
+        """Which archive it was unpacked from."""
+        program = quote(f"{self.path}/{self.binary}")
+        return f'field sha256 "$(cat {quote(self.path)}/.deployctl-sha256)"; [ -x {program} ] && field binary yes'
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        seen = fields(output)
+        return Observed(exists=bool(seen.get("sha256")), fields=dict(seen))
+
+    def wanted(self) -> Fields:
+        """Unpacked from this archive, with its program."""
+        return {"sha256": self.sha256, "binary": "yes"}
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Bring the archive and unpack it beside its place, then rename. Raises DeployError for an unsafe archive."""
+        suffix = ".tar.zst" if self.source.endswith(".zst") else ".tgz"
+        archive = f"{self.path}{suffix}"
+        item = Delivery(source=self.source, destination=archive, size=self.size or None, sha256=self.sha256)
+        deliver(host, [item], mode=self.mode, token=None, progress=progress)
+        with progress.task(f"unpack {self.source.rsplit('/', 1)[-1]}"):
+            unpack = script("unpack", dest=self.path, archive=archive, binary=self.binary, sha256=self.sha256)
+            result = host.run(unpack, timeout=1800)
+        if not result:
+            raise DeployError(f"cannot unpack {self.source}", host=host.name, why=result.tail())
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Delete the directory."""
+        host.run(f"rm -rf -- {quote(self.path)} {quote(self.path + '.part')}", timeout=600)

@@ -1,0 +1,18 @@
+# Unpack $archive into $dest, whose program is $binary; the archive's sha256 was checked before.
+set -e
+rm -rf -- "$dest.part"; umask 022; mkdir -p -- "$dest.part"
+case "$archive" in *.zst) unpack='zstd -dc';; *) unpack='gzip -dc';; esac
+# Nothing may land outside: no absolute or upward names, no links that leave, no device nodes or pipes.
+$unpack < "$archive" | tar -tvf - | awk '
+  { kind = substr($1, 1, 1); name = $0; sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +/, "", name) }
+  kind !~ /[-dlh]/ { print "a special file: " name; exit 1 }
+  { target = "" }
+  match(name, / (->|link to) /) { target = substr(name, RSTART + RLENGTH); name = substr(name, 1, RSTART - 1) }
+  name ~ /^\// || name ~ /(^|\/)\.\.(\/|$)/ { print "a name that leads outside: " name; exit 1 }
+  target ~ /^\// || target ~ /(^|\/)\.\.(\/|$)/ { print "a link that leads outside: " name; exit 1 }
+' >&2
+$unpack < "$archive" | tar -C "$dest.part" --no-same-owner --no-same-permissions -xf -
+chmod -R u+rwX,go+rX,go-w "$dest.part"
+[ -x "$dest.part/$binary" ] || { echo "the archive holds no $binary" >&2; exit 1; }
+printf '%s' "$sha256" > "$dest.part/.deployctl-sha256"
+rm -rf -- "$dest"; mv -T -- "$dest.part" "$dest"; rm -f -- "$archive"

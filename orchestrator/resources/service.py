@@ -1,0 +1,46 @@
+"""What keeps an engine running: the base of unit, supervised process and container.
+
+A service was started from certain files. It remembers which by a *fingerprint*, so that a change of one of them
+restarts it, and a run that was cut between the change and the restart is noticed by the next.
+"""
+
+from abc import abstractmethod
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.hosts.base import Host
+from orchestrator.resources.base import Observed, Resource
+
+
+class ServiceState(BaseModel):
+    """How a service is doing. ``restarts`` counts those that its supervisor made; ``started`` is ISO 8601 or empty."""
+
+    model_config = ConfigDict(frozen=True)
+
+    running: bool
+    restarts: int = 0
+    detail: str = ""
+    started: str = ""
+
+
+class Service(Resource):
+    """A resource that runs. ``follows`` are the addresses of resources whose change means a restart."""
+
+    fingerprint: str
+    follows: tuple[str, ...] = ()
+
+    def stale(self, observed: Observed) -> Observed:
+        """What was observed, as seen after something it follows has changed: no longer started from that."""
+        return observed.model_copy(update={"fields": {**observed.fields, "fingerprint": "changed"}})
+
+    @abstractmethod
+    def state(self, host: Host) -> ServiceState:
+        """How it is doing now."""
+
+    @abstractmethod
+    def log_script(self, *, lines: int, follow: bool) -> str:
+        """A script that prints the last lines of its log, and goes on printing where ``follow`` says so."""
+
+    def log_tail(self, host: Host, lines: int) -> str:
+        """The last lines of its log."""
+        return host.run(self.log_script(lines=lines, follow=False), timeout=30).stdout

@@ -1,0 +1,96 @@
+"""Services under systemd."""
+
+from typing import ClassVar, Literal
+
+from orchestrator.hosts.base import Host, quote
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed
+from orchestrator.resources.files import run_or_fail
+from orchestrator.resources.observe import fields
+from orchestrator.resources.service import Service, ServiceState
+
+_SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ActiveEnterTimestamp"
+
+
+class Unit(Service):
+    """A systemd service that is enabled and running. Its unit file is a resource of its own.
+
+    ``mark`` is the path of the file that remembers the fingerprint. ``vendor`` says that the unit is not ours: then
+    ``remove`` gives it back as it was (``was_active``, ``was_enabled``), restarted without our drop-in.
+    """
+
+    title: ClassVar[str] = "systemd unit"
+    kind: Literal["unit"] = "unit"
+    name: str
+    mark: str
+    vendor: bool = False
+    was_active: bool = False
+    was_enabled: bool = False
+
+    @property
+    def identity(self) -> str:
+        """The unit's name."""
+        return self.name
+
+    def probe(self) -> str:
+        """What systemd says of it, and the fingerprint it was started with."""
+        return (
+            f"systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'\n"
+            f'field fingerprint "$(cat {quote(self.mark)})"'
+        )
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        seen = fields(output)
+        exists = seen.get("LoadState") == "loaded"
+        return Observed(
+            exists=exists,
+            fields={
+                "active": seen.get("ActiveState", "") == "active",
+                "enabled": seen.get("UnitFileState", "") == "enabled",
+                "fingerprint": seen.get("fingerprint", ""),
+                "restarts": seen.get("NRestarts", "0"),
+            },
+        )
+
+    def wanted(self) -> Fields:
+        """Running, enabled at boot, started from the present files."""
+        return {"active": True, "enabled": True, "fingerprint": self.fingerprint}
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Enable it, and (re)start it when it is down or runs from other files than wanted."""
+        name, mark = quote(self.name), quote(self.mark)
+        fresh = observed.fields.get("active") is True and observed.fields.get("fingerprint") == self.fingerprint
+        start = "" if fresh else f"systemctl reset-failed {name} 2>/dev/null || true; systemctl restart {name}\n"
+        script = (
+            f'set -e\nmkdir -p "$(dirname {mark})"; systemctl enable --quiet {name}\n{start}'
+            f"printf '%s' {quote(self.fingerprint)} > {mark}.part; mv -f {mark}.part {mark}\n"
+        )
+        what = f"systemd could not start {self.name}"
+        run_or_fail(host, what, script, timeout=300, remedy=f"systemctl status {self.name}; journalctl -u {self.name}")
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Stop and disable it, or give a vendor's unit back as it was."""
+        name, mark = quote(self.name), quote(self.mark)
+        steps = [f"rm -f -- {mark}", f"systemctl cat {name} >/dev/null 2>&1 || exit 0"]
+        if not (self.vendor and self.was_enabled):
+            steps.append(f"systemctl disable --quiet {name} 2>/dev/null || true")
+        steps.append(f"systemctl stop {name}")
+        steps.append(f"systemctl reset-failed {name} 2>/dev/null || true")
+        run_or_fail(host, f"systemd could not stop {self.name}", "\n".join(steps), timeout=300)
+
+    def state(self, host: Host) -> ServiceState:
+        """What systemd says now."""
+        script = f"systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
+        seen = fields(host.run(script, timeout=30).stdout)
+        restarts = seen.get("NRestarts", "0")
+        return ServiceState(
+            running=seen.get("ActiveState") == "active",
+            restarts=int(restarts) if restarts.isdigit() else 0,
+            detail=" ".join(seen.get(key, "") for key in ("ActiveState", "SubState", "Result")).strip(),
+            started=seen.get("ActiveEnterTimestamp", ""),
+        )
+
+    def log_script(self, *, lines: int, follow: bool) -> str:
+        """The journal of the unit, since its last start where that is all that is asked for."""
+        return f"exec journalctl --no-pager -o cat -n {int(lines)} {'-f' if follow else ''} -u {quote(self.name)}"
