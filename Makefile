@@ -1,0 +1,62 @@
+# Targets for people and for CI; `make help` lists them. Everything is installed from the hashed locks in requirements/.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# What the tests build and keep (images, models, an engine's seed volume) lies here, never in the checkout.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/deployctl-tests
+PYTEST_ARGS ?=
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test test-unit lint format lock docs demo demo-down clean clean-lab
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+venv: $(VENV)/.installed ## a virtual environment with the locked tools and this checkout (VENV=… says where)
+
+$(VENV)/.installed: requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deployctl needs Python 3.11 or newer (make PYTHON=…)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install -qq --no-build-isolation --no-deps -e .
+	@touch $@
+
+test: venv ## every test that this machine can run; the end of the output says what was skipped and why
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-unit: venv ## the tests that need no Docker Engine, in parallel
+	$(BIN)/python -m pytest -n auto -m "not hosts and not vllm" $(PYTEST_ARGS)
+
+lint: venv ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv ## put the code in ruff's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: venv ## resolve requirements/*.lock anew; UPGRADE=1 takes newer versions
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/runtime.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group dev requirements/build.in \
+		-c requirements/runtime.lock -o requirements/dev.lock
+	@! grep -nE '^-|https?://|file:' requirements/*.lock || { echo "a lock names an index or a path" >&2; exit 1; }
+
+docs: venv ## write the generated parts of docs/ anew
+	$(BIN)/python scripts/docs.py
+
+demo: ## deploy a small model on this machine's CPU and ask it a question; no root, Docker or GPU needed
+	scripts/demo.sh up
+
+demo-down: ## take the demo away again
+	scripts/demo.sh down
+
+clean: ## remove what the targets above made in the checkout
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-lab: venv ## remove what the tests keep between runs: images, volumes, models
+	$(BIN)/python -m tests.lab.clean
+	rm -rf $(CACHE)
