@@ -1,0 +1,105 @@
+"""The diagnosis table: every row is proven by the original text of the failure it is for."""
+
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from orchestrator.health.diagnosis import UNKNOWN, diagnose, explain, first_error, table
+from orchestrator.health.endpoint import Runtime
+
+HERE = Path(__file__).parent
+
+
+class Case(NamedTuple):
+    id: str
+    text: str
+    cause: str
+    remedy: str
+    runtime: Runtime = "vllm"
+
+
+CASES = [
+    Case(**row)
+    for name in ("cases.toml", "cases_beneath.toml")
+    for row in tomllib.loads((HERE / name).read_text("utf-8"))["case"]
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_original_text_gives_cause_and_remedy(case: Case) -> None:
+    found = diagnose(case.text, case.runtime)
+    assert found is not None
+    assert found.id == case.id
+    assert case.cause in found.cause
+    assert case.remedy in found.remedy
+    assert found.line
+
+
+def test_no_row_lacks_a_case() -> None:
+    assert {entry.id for entry in table()} == {case.id for case in CASES}
+
+
+def test_ids_are_unique_and_texts_name_only_groups_of_their_pattern() -> None:
+    ids = [entry.id for entry in table()]
+    assert len(ids) == len(set(ids))
+    for entry in table():
+        groups = dict.fromkeys(entry.pattern.groupindex, "x")
+        entry.cause.format_map(groups)
+        entry.remedy.format_map(groups)
+
+
+def test_rows_of_the_other_engine_do_not_count() -> None:
+    assert diagnose("Error: no FROM line", "vllm") is None
+    assert diagnose("Failed to infer device type, please set the", "ollama") is None
+
+
+OUT_OF_SHM = "Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 64 MiB free."
+LAST = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
+
+
+def test_a_cause_wins_over_the_symptoms_around_it() -> None:
+    log = f"Unknown vLLM environment variable detected: VLLM_FOO\n{OUT_OF_SHM}\nWorker proc VllmWorker-0 died unexpectedly"
+    found = diagnose(log, "vllm")
+    assert found is not None
+    assert found.id == "shared-memory-too-small"
+
+
+def test_the_first_of_two_causes_wins() -> None:
+    found = diagnose(f"OSError: [Errno 98] Address already in use\n{OUT_OF_SHM}", "vllm")
+    assert found is not None
+    assert found.id == "port-taken-by-another"
+
+
+def test_the_last_line_of_a_failed_start_is_never_the_cause() -> None:
+    log = f"""(EngineCore pid=7) ERROR 11-23 21:44:07 [core.py:1108] EngineCore failed to start.
+(EngineCore pid=7) ERROR 11-23 21:44:07 [core.py:1108] Traceback (most recent call last):
+(EngineCore pid=7) ERROR 11-23 21:44:07 [core.py:1108]   File "/x.py", line 1, in f
+(EngineCore pid=7) ERROR 11-23 21:44:07 [core.py:1108] strange.UnheardOfError: the moon is in the way
+(APIServer pid=1) {LAST}
+"""
+    assert first_error(log) == "strange.UnheardOfError: the moon is in the way"
+    unknown = explain(log, "vllm")
+    assert unknown is not None
+    assert unknown.id == UNKNOWN
+    assert "moon" in unknown.line
+    assert first_error(f"(APIServer pid=1) {LAST}") == ""
+
+
+def test_a_log_without_exceptions_shows_its_first_complaint() -> None:
+    log = "starting\nfatal: cannot open the gates\nerror: giving up"
+    assert first_error(log) == "fatal: cannot open the gates"
+
+
+def test_a_log_without_any_error_explains_nothing() -> None:
+    assert explain("INFO all is well\nlistening", "vllm") is None
+    assert explain("", "ollama") is None
+
+
+def test_terminal_escapes_and_braces_in_a_log_are_harmless() -> None:
+    found = diagnose("\x1b[31mValueError: Load format `{0.__class__}\x07` is not supported\x1b[0m", "vllm")
+    assert found is not None
+    assert "{0.__class__}" in found.cause
+    assert "\x1b" not in found.line
+    assert "\x07" not in found.cause
