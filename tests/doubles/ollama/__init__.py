@@ -1,0 +1,1 @@
+"""A stand-in for the official Ollama archive: same files, same HTTP, same exit codes, no model behind it."""

@@ -1,0 +1,1 @@
+"""The program inside the double's ``bin/ollama``; Python's standard library only."""
