@@ -1,0 +1,120 @@
+"""The machines that a user knows by name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from orchestrator.errors import UsageError
+from orchestrator.spec.address import parse_address
+from orchestrator.spec.fields import Section
+from orchestrator.spec.groups import Tree, read_tree
+from orchestrator.spec.load import flat
+from orchestrator.spec.problems import did_you_mean, printable
+
+DEFAULT_FOLDER = "inventories"
+
+
+class HostEntry(Section):
+    """A machine as the user describes it; what is None is for the SSH configuration to say."""
+
+    name: str = Field(description="The name the user knows it by.")
+    address: str = Field(description="Name or address to connect to; `local` for this machine.")
+    user: str | None = Field(default=None, description="Login name.")
+    port: int | None = Field(default=None, description="SSH port.")
+    key: Path | None = Field(default=None, description="Private key file on this machine.")
+    jump: tuple[str, ...] = Field(default=(), description="Hosts to go through, the first one first.")
+    become: Literal["auto", "always", "never"] = Field(default="auto", description="Whether to become root by sudo.")
+    vars: dict[str, Any] = Field(default={}, description="Spec overrides, dotted, the nearest ones last.")
+    origins: dict[str, str] = Field(default={}, repr=False, exclude=True, description="Where each of vars was said.")
+    note: str = Field(default="", exclude=True, description="Something the user may want to know of how it was found.")
+
+    @classmethod
+    def local(cls) -> "HostEntry":
+        """This machine."""
+        return cls(name="local", address="local")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the controller's own machine."""
+        return self.address == "local"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Hosts by name, and groups with all hosts under them."""
+
+    hosts: Mapping[str, HostEntry] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | None) -> "Inventory":
+        """A file, or all ``*.yaml`` and ``*.yml`` of a folder (not of folders in it) as one inventory.
+
+        None takes ``inventories/`` where there is one. Raises UsageError that lists every problem.
+        """
+        tree = read_tree(_files(path))
+        hosts = {name: _entry(tree, name) for name in tree.hosts}
+        return cls(hosts, {name: tree.members(name) for name in tree.groups})
+
+    def resolve(self, names: Sequence[str]) -> tuple[HostEntry, ...]:
+        """The machines meant by names, groups, ``local`` or addresses, each once. Raises UsageError.
+
+        A name that no inventory knows is left to the user's SSH configuration.
+        """
+        found: dict[tuple[object, ...], HostEntry] = {}
+        for entry in (entry for name in names for entry in self._lookup(name)):
+            found.setdefault((entry.address, entry.user, entry.port, entry.jump), entry)
+        return tuple(found.values())
+
+    def _lookup(self, name: str) -> Iterator[HostEntry]:
+        if name == "local":
+            yield HostEntry.local()
+        elif name in self.groups:
+            yield from (self.hosts[member] for member in self.groups[name])
+        elif name in self.hosts:
+            yield self.hosts[name]
+        else:
+            yield self._unknown(name)
+
+    def _unknown(self, name: str) -> HostEntry:
+        try:
+            address = parse_address(name)
+        except ValueError as error:
+            raise UsageError(f"got host {printable(name)!r}, expected {error}") from None
+        if address.host in self.hosts:
+            said = {"name": name, "user": address.user, "port": address.port}
+            return self.hosts[address.host].model_copy(update={key: value for key, value in said.items() if value})
+        near = did_you_mean(name, [*self.hosts, *self.groups])
+        note = f"no host or group {name} in the inventory; did you mean {near}?" if near else ""
+        return HostEntry(name=name, address=address.host, user=address.user, port=address.port, note=note)
+
+
+def _files(path: Path | None) -> list[Path]:
+    if path is None:
+        path = Path(DEFAULT_FOLDER)
+        if not path.is_dir():
+            return []
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"} and file.is_file())
+
+
+def _entry(tree: Tree, name: str) -> HostEntry:
+    """A host with all that descends to it: defaults, then groups from the outermost in, then its own."""
+    said: dict[str, Any] = {}
+    variables: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for where, settings in tree.layers(name):
+        for key in ("user", "port", "key", "jump", "become"):
+            if getattr(settings, key) is not None:
+                said[key] = getattr(settings, key)
+        for path, value in flat(settings.vars):
+            dotted = ".".join(path)
+            variables.pop(dotted, None)  # so that the nearest is the last, which wins when a spec is loaded
+            variables[dotted] = value
+            origins[dotted] = tree.label(where, "vars", *path)
+    address = tree.hosts[name].address or name
+    return HostEntry(name=name, address=address, vars=variables, origins=origins, **said)
