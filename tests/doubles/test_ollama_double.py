@@ -5,87 +5,11 @@ The real one also wants DEPLOYCTL_TEST_GGUF: a small model that can count on and
 
 import hashlib
 import os
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .gguf import write_gguf
 from .ollama.archive import make_archive
-from .ollama.running import OFFICIAL, Ollama, install
-
-GGUF = os.environ.get("DEPLOYCTL_TEST_GGUF", "")
-COUNTING = "1, 2, 3, 4, 5, 6,"
-double_only = pytest.mark.skipif(bool(OFFICIAL), reason="needs a knob that only the double has")
-needs_text = pytest.mark.skipif(bool(OFFICIAL) and not GGUF, reason="the real Ollama needs DEPLOYCTL_TEST_GGUF")
-synthetic = pytest.mark.skipif(bool(OFFICIAL), reason="asks for text of a model without weights worth the name")
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(tmp_path_factory.mktemp("installation"))
-
-
-@pytest.fixture
-def ollama(program: Path, tmp_path: Path) -> Ollama:
-    home = tmp_path / "home"
-    home.mkdir()
-    return Ollama(program, home)
-
-
-@pytest.fixture
-def server(ollama: Ollama) -> Iterator[Ollama]:
-    with ollama.serve():
-        yield ollama
-
-
-@pytest.fixture
-def gguf(tmp_path: Path) -> Path:
-    return Path(GGUF) if GGUF else write_gguf(tmp_path / "tiny.gguf")
-
-
-@pytest.fixture
-def model(server: Ollama, gguf: Path) -> Ollama:
-    created = create(server, "tiny", f"FROM {gguf}\nPARAMETER num_ctx 512\n")
-    assert created.returncode == 0, created.stderr
-    return server
-
-
-def create(ollama: Ollama, name: str, modelfile: str) -> Any:
-    path = ollama.home / "Modelfile"
-    path.write_text(modelfile)
-    return ollama.run("create", name, "-f", str(path))
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; waits for it as long as the test may run."""
-    while Path(f"/proc/{pid}").exists():
-        if ") Z " in Path(f"/proc/{pid}/stat").read_text():
-            return True
-        time.sleep(0.02)
-    return True
-
-
-def generate(ollama: Ollama, **body: object) -> Any:
-    return ollama.call("POST", "/api/generate", {"model": "tiny", "stream": False, **body})
-
-
-def chat(ollama: Ollama, text: str, **body: object) -> Any:
-    messages = [{"role": "user", "content": text}]
-    return ollama.call("POST", "/v1/chat/completions", {"model": "tiny", "messages": messages, **body})
+from .ollama.running import sha256
 
 
 @pytest.mark.parametrize("format", ["tar.zst", "tgz"])
@@ -250,6 +174,6 @@ def test_the_same_content_has_the_same_id_even_after_rm(model, gguf):
     [before] = model.call("GET", "/api/tags").json()["models"]
     assert model.run("rm", "tiny").returncode == 0
     assert not model.blob(sha256(gguf)).exists()
-    assert create(model, "tiny", f"FROM {gguf}\nPARAMETER num_ctx 512\n").returncode == 0
+    assert model.create("tiny", f"FROM {gguf}\nPARAMETER num_ctx 512\n").returncode == 0
     [after] = model.call("GET", "/api/tags").json()["models"]
     assert after["digest"] == before["digest"]

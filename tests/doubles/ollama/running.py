@@ -1,5 +1,6 @@
 """Install and run an Ollama in a test: the double, or the official archive named by ``DEPLOYCTL_TEST_OLLAMA``."""
 
+import hashlib
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 from .archive import make_archive
 
 OFFICIAL = os.environ.get("DEPLOYCTL_TEST_OLLAMA", "")
+GGUF = os.environ.get("DEPLOYCTL_TEST_GGUF", "")  # a small model with a chat template that can count on
 START_SECONDS = 60.0
 
 
@@ -42,6 +44,25 @@ def install(folder: Path) -> Path:
     root.mkdir()
     subprocess.run(["tar", "-xf", str(archive), "-C", str(root)], check=True)
     return root / "bin" / "ollama"
+
+
+def sha256(path: Path) -> str:
+    """The hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent is `pid`."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
 
 
 def free_port() -> int:
@@ -90,6 +111,12 @@ class Ollama:
             text=True,
             check=False,
         )
+
+    def create(self, name: str, modelfile: str) -> subprocess.CompletedProcess[str]:
+        """``ollama create`` from the text of a Modelfile, which lies in the home."""
+        path = self.home / "Modelfile"
+        path.write_text(modelfile, encoding="utf-8")
+        return self.run("create", name, "-f", str(path))
 
     @contextmanager
     def serve(self, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
