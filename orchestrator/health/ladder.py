@@ -41,9 +41,9 @@ _LOG_LINES = 400
 _EXCERPT_LINES = 15
 
 _NONSENSE = (
-    'asked to continue "1, 2, 3, 4, 5, 6," the model said "{text}": its text may make no sense. On a CPU, vLLM must run '
-    "eager (--enforce-eager), since compiled bf16 answers nonsense there; elsewhere see whether the tokenizer and the chat "
-    "template are those of this model."
+    'asked to continue "1, 2, 3, 4, 5, 6," the model said "{text}": its text may make no sense. On a CPU, vLLM must '
+    "run eager (--enforce-eager), since compiled bf16 answers nonsense there; elsewhere see whether the tokenizer and "
+    "the chat template are those of this model."
 )
 
 
@@ -204,7 +204,9 @@ class _Climb:
 
     def _not_ready(self, answer: HttpAnswer) -> str:
         why = self._clean(probe.complaint(answer))
-        return f"nothing answers at {self.endpoint.probe_url} after {self.wait.spent():.0f} s ({why}); it was {self.phase}"
+        return (
+            f"nothing answers at {self.endpoint.probe_url} after {self.wait.spent():.0f} s ({why}); it was {self.phase}"
+        )
 
     def _refused(self, rung: str, answer: HttpAnswer) -> _Fell:
         # A request that is refused says why itself; the log of a server that runs only matters when it broke.

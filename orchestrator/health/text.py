@@ -7,14 +7,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PREFIX = re.compile(
     r"""^(?:\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)\s+)?      # docker logs --timestamps
         (?:\([\w.\- ]+\s+pid=\d+\)\s*)?                           # (EngineCore pid=123)
-        (?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+\d\d-\d\d\s+[\d:.]+\s+\[[^\]]+\]\s?)?  # ERROR 11-23 21:44:07 [core.py:1]
+        (?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)                  # ERROR 11-23 21:44:07 [core.py:1]
+           \s+\d\d-\d\d\s+[\d:.]+\s+\[[^\]]+\]\s?)?
     """,
     re.VERBOSE,
 )
 
 
 def plain(text: str) -> str:
-    """The text without terminal escapes and control characters. A carriage return ends a line, as progress bars mean it."""
+    """The text without terminal escapes and control characters. A carriage return ends a line, as in a progress bar."""
     lines = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(_CONTROL.sub("", line) for line in lines)
 

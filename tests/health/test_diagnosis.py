@@ -60,7 +60,8 @@ LAST = "RuntimeError: Engine core initialization failed. See root cause above. F
 
 
 def test_a_cause_wins_over_the_symptoms_around_it() -> None:
-    log = f"Unknown vLLM environment variable detected: VLLM_FOO\n{OUT_OF_SHM}\nWorker proc VllmWorker-0 died unexpectedly"
+    before, after = "Unknown vLLM environment variable detected: VLLM_FOO", "Worker proc VllmWorker-0 died unexpectedly"
+    log = f"{before}\n{OUT_OF_SHM}\n{after}"
     found = diagnose(log, "vllm")
     assert found is not None
     assert found.id == "shared-memory-too-small"

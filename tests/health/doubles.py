@@ -1,0 +1,127 @@
+"""Doubles for health: a clock that only moves when slept on, a scripted host and service, a host on real loopback."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from orchestrator.health.service import ServiceState
+from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest, Result
+from orchestrator.progress import Quiet, Task
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+REFUSED = HttpAnswer(0, error="connection refused")
+
+
+def answer(status: int, body: Any) -> HttpAnswer:
+    return HttpAnswer(status, json.dumps(body).encode() if not isinstance(body, str) else body.encode())
+
+
+def said(text: str | None, **more: str) -> HttpAnswer:
+    message = {"role": "assistant", "content": text, **more}
+    return answer(200, {"object": "chat.completion", "choices": [{"index": 0, "message": message}]})
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.time += seconds
+
+
+class ScriptedHost:
+    """Answers each path with its list of answers, the last one for ever. ``files`` are what ``cat`` finds."""
+
+    name = "gpu01"
+    is_local = False
+
+    def __init__(self, answers: dict[str, list[HttpAnswer]], files: dict[str, str] | None = None) -> None:
+        self.answers = answers
+        self.files = files or {}
+        self.requests: list[HttpRequest] = []
+        self.scripts: list[str] = []
+
+    def http(self, request: HttpRequest) -> HttpAnswer:
+        self.requests.append(request)
+        left = self.answers["/" + request.url.split("/", 3)[3]]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    def run(
+        self,
+        script: str,
+        *,
+        timeout: float = 60.0,
+        stdin: bytes | IO[bytes] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        privileged: bool = True,
+    ) -> Result:
+        self.scripts.append(script)
+        path = script.split()[-1]
+        if path in self.files:
+            return Result(0, self.files[path])
+        return Result(1, "", f"cat: {path}: No such file or directory")
+
+    def docker(self) -> "DockerClient":
+        raise NotImplementedError
+
+    def close(self) -> None:
+        return
+
+
+class LoopbackHost(ScriptedHost):
+    """Makes its requests for real, on this machine."""
+
+    def http(self, request: HttpRequest) -> HttpAnswer:
+        self.requests.append(request)
+        asked = urllib.request.Request(
+            request.url, data=request.body, headers=dict(request.headers), method=request.method
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=request.timeout) as got:
+                return HttpAnswer(got.status, got.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return HttpAnswer(error.code, error.read())
+        except OSError as error:
+            return HttpAnswer(0, error=str(error))
+
+
+class FakeService:
+    """States in turn, the last one for ever, and logs likewise."""
+
+    def __init__(self, *states: ServiceState, logs: list[str] | None = None) -> None:
+        self.states = list(states) or [ServiceState(running=True)]
+        self.logs = logs or [""]
+
+    def state(self, host: Host) -> ServiceState:
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+    def log_tail(self, host: Host, lines: int) -> str:
+        return self.logs.pop(0) if len(self.logs) > 1 else self.logs[0]
+
+
+class Heard(Quiet):
+    """A Progress that remembers what its tasks said."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.amounts: list[tuple[int, int | None]] = []
+
+    @contextmanager
+    def task(self, label: str, *, total: int | None = None, unit: str = "") -> Iterator[Task]:
+        yield self
+
+    def update(self, done: int, total: int | None = None) -> None:
+        self.amounts.append((done, total))
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
