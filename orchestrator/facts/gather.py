@@ -65,7 +65,9 @@ def _facts(host: str, answers: _Answers, scope: Scope | None) -> Facts:
         host=host,
         layout=Layout.system() if system else Layout.user(answers.one("home"), xdg),
         uid=uid,
+        gid=answers.number("gid"),
         user=answers.one("user"),
+        group=answers.one("group"),
         home=answers.one("home"),
         os=answers.one("os"),
         arch=_arch(host, answers.one("arch")),
@@ -154,7 +156,7 @@ def _vendor(answers: _Answers) -> VendorOllama | None:
         active=answers.one("ollama_active") == "active",
         enabled=answers.one("ollama_enabled") == "enabled",
         user=answers.one("ollama_user"),
-        models=answers.one("ollama_models"),
+        models=answers.one("ollama_models") or f"{answers.one('ollama_home')}/.ollama/models",
     )
 
 

@@ -2,7 +2,7 @@
 # deployctl sets $tools and $scope (auto, system, user) in front of this script.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 say() { printf '%s\t%s\n' "$1" "$2"; }
-say uid "$(id -u)"; say user "$(id -un)"; say home "${HOME:-}"; say arch "$(uname -m)"
+say uid "$(id -u)"; say user "$(id -un)"; say group "$(id -gn)"; say gid "$(id -g)"; say home "${HOME:-}"; say arch "$(uname -m)"
 for v in XDG_STATE_HOME XDG_CONFIG_HOME XDG_DATA_HOME; do eval "say $v \"\${$v:-}\""; done
 say os "$( . /etc/os-release 2>/dev/null && printf '%s' "${PRETTY_NAME:-$ID}")"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
@@ -31,7 +31,8 @@ command -v ss >/dev/null 2>&1 || awk '$4=="0A"{print $2}' /proc/net/tcp /proc/ne
 for b in /usr/local/bin/ollama /usr/bin/ollama; do [ -x "$b" ] && { say ollama_bin "$b"; break; }; done
 for u in /etc/systemd/system/ollama.service /usr/lib/systemd/system/ollama.service /lib/systemd/system/ollama.service; do
   [ -f "$u" ] || continue
-  say ollama_unit "$u"; say ollama_user "$(sed -n 's/^User=//p' "$u" | tail -n 1)"
+  o=$(sed -n 's/^User=//p' "$u" | tail -n 1); say ollama_unit "$u"; say ollama_user "$o"
+  say ollama_home "$(getent passwd "${o:-root}" | cut -d : -f 6)"
   if command -v systemctl >/dev/null 2>&1; then
     say ollama_active "$(systemctl is-active ollama.service 2>/dev/null)"; say ollama_enabled "$(systemctl is-enabled ollama.service 2>/dev/null)"
     say ollama_models "$(systemctl show -p Environment --value ollama.service 2>/dev/null | tr ' ' '\n' | sed -n 's/^OLLAMA_MODELS=//p' | tail -n 1)"

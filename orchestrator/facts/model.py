@@ -57,7 +57,9 @@ class Facts(_Fact):
     host: str
     layout: Layout
     uid: int
+    gid: int
     user: str
+    group: str
     home: str
     os: str
     arch: Arch

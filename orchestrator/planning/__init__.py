@@ -1,0 +1,1 @@
+"""From wanted and observed to done: plan (pure), apply, manifest."""

@@ -44,6 +44,9 @@ class Resource(BaseModel, ABC):
     title: ClassVar[str]
     """What a user calls it: "file", "systemd unit", "container", ..."""
 
+    exclusive: ClassVar[bool] = False
+    """One that was there before deployctl is somebody's work: refuse to change it."""
+
     kind: str
     """Discriminator of the JSON form; subclasses narrow it with a Literal."""
 
@@ -59,6 +62,11 @@ class Resource(BaseModel, ABC):
     def address(self) -> str:
         """Unique on a host: ``kind:identity``."""
         return f"{self.kind}:{self.identity}"
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether ``remove`` restores something that existed before, instead of deleting."""
+        return False
 
     @abstractmethod
     def probe(self) -> str:

@@ -1,13 +1,15 @@
 """Containers on a host's Docker Engine."""
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.errors import DeployError
+from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
-from orchestrator.resources.service import Service, ServiceState
+from orchestrator.resources.service import Service
 from orchestrator.templating.container import ContainerSpec
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ class Container(Service):
     """A container that is running as its specification says. A change means another container: Docker has no update."""
 
     title: ClassVar[str] = "container"
+    exclusive: ClassVar[bool] = True
     kind: Literal["container"] = "container"
     spec: ContainerSpec
 
@@ -51,7 +54,7 @@ class Container(Service):
             "fingerprint": self.fingerprint,
             "image": spec.image,
             "command": list(spec.command),
-            "environment": sorted(name for name, _ in spec.environment),
+            "environment": sorted(spec.environment),
             "mounts": sorted(
                 f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}" for mount in spec.mounts
             ),
@@ -84,7 +87,7 @@ class Container(Service):
         created = client.api.create_container(
             image=spec.image,
             name=spec.name,
-            entrypoint=spec.entrypoint,
+            entrypoint=list(spec.entrypoint) if spec.entrypoint else None,
             command=list(spec.command),
             environment=dict(spec.environment),
             ports=[port.container_port for port in spec.ports],
@@ -124,12 +127,21 @@ class Container(Service):
             running=bool(observed.fields["running"]),
             restarts=int(observed.fields["restarts"]),
             detail=str(observed.fields["status"]),
-            started=str(observed.fields["started"]),
+            started_at=_moment(str(observed.fields["started"])),
         )
 
     def log_script(self, *, lines: int, follow: bool) -> str:
         """The container's log; vLLM writes to both streams."""
         return f"exec docker logs --tail {int(lines)} {'--follow' if follow else ''} {quote(self.spec.name)} 2>&1"
+
+
+def _moment(text: str) -> datetime | None:
+    """Docker's time of day; it says year 1 for "never"."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.year > 1 else None
 
 
 def _observed(found: dict[str, Any]) -> Fields:
@@ -169,7 +181,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         gpus = [DeviceRequest(count=0 if ids else -1, device_ids=ids, capabilities=[["gpu"]])]
     return {
         # not "binds": their text form breaks on a colon in a path, and Docker makes missing sources as root
-        "mounts": [Mount(item.target, item.source, type="bind", read_only=item.read_only) for item in spec.mounts],
+        "mounts": [Mount(item.target, item.source, type=item.type, read_only=item.read_only) for item in spec.mounts],
         "port_bindings": {port.container_port: (port.host_ip, port.host_port) for port in spec.ports},
         "device_requests": gpus,
         "ipc_mode": spec.ipc,

@@ -72,11 +72,11 @@ class Directory(Owned):
         run_or_fail(host, f"cannot remove the directory {self.path}", script, timeout=600)
 
 
-class File(Owned):
+class Content(Owned):
     """A file with known content. Never for secrets: content is part of plans and manifests."""
 
-    title: ClassVar[str] = "file"
-    kind: Literal["file", "unit-file"] = "file"
+    exclusive: ClassVar[bool] = True
+
     mode: str = "644"
     content: str
 
@@ -124,7 +124,14 @@ class File(Owned):
         run_or_fail(host, f"cannot remove {self.path}", f"rm -f -- {quote(self.path)}")
 
 
-class UnitFile(File):
+class File(Content):
+    """A plain file."""
+
+    title: ClassVar[str] = "file"
+    kind: Literal["file"] = "file"
+
+
+class UnitFile(Content):
     """A systemd unit or drop-in: systemd is told to read it again, only when it changed (DESIGN 5.12).
 
     ``revive`` names a vendor's unit to start again once this drop-in is gone, because it ran before we came.

@@ -20,6 +20,7 @@ class OllamaModel(Resource):
     """
 
     title: ClassVar[str] = "Ollama model"
+    exclusive: ClassVar[bool] = True
     kind: Literal["ollama-model"] = "ollama-model"
     keep: bool = True
     name: str

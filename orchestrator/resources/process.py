@@ -6,12 +6,13 @@ deployment is one program file in its include folder.
 
 from typing import ClassVar, Literal
 
+from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
-from orchestrator.resources.service import Service, ServiceState
+from orchestrator.resources.service import Service
 
 
 class Process(Service):

@@ -4,7 +4,9 @@ from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError
 from orchestrator.hosts.base import Host, quote
-from orchestrator.models.transfer import Delivery, deliver
+from orchestrator.hosts.local import LocalHost
+from orchestrator.models.delivery import Delivery
+from orchestrator.models.transfer import deliver
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.observe import fields
@@ -14,15 +16,16 @@ from orchestrator.resources.scripts import script
 class Release(Resource):
     """An unpacked release in ``path``, from ``source`` (a URL, or a path on the controller) with this ``sha256``.
 
-    ``binary`` is the program that must be in it, relative to ``path``. ``size`` is in bytes, 0 if unknown.
+    ``binary`` is the program that must be in it, relative to ``path``. ``size`` is in bytes.
     """
 
     title: ClassVar[str] = "release"
+    exclusive: ClassVar[bool] = True
     kind: Literal["release"] = "release"
     path: str
     source: str
     sha256: str
-    size: int = 0
+    size: int
     binary: str
     mode: Literal["auto", "fetch", "push"] = "auto"
 
@@ -49,8 +52,15 @@ class Release(Resource):
         """Bring the archive and unpack it beside its place, then rename. Raises DeployError for an unsafe archive."""
         suffix = ".tar.zst" if self.source.endswith(".zst") else ".tgz"
         archive = f"{self.path}{suffix}"
-        item = Delivery(source=self.source, destination=archive, size=self.size or None, sha256=self.sha256)
-        deliver(host, [item], mode=self.mode, token=None, progress=progress)
+        remote = "://" in self.source
+        item = Delivery(
+            url=self.source if remote else "",
+            path="" if remote else self.source,
+            destination=archive,
+            size=self.size,
+            sha256=self.sha256,
+        )
+        deliver(host, [item], progress=progress, mode=self.mode, controller=LocalHost())
         with progress.task(f"unpack {self.source.rsplit('/', 1)[-1]}"):
             unpack = script("unpack", dest=self.path, archive=archive, binary=self.binary, sha256=self.sha256)
             result = host.run(unpack, timeout=1800)

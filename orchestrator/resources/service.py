@@ -6,21 +6,9 @@ restarts it, and a run that was cut between the change and the restart is notice
 
 from abc import abstractmethod
 
-from pydantic import BaseModel, ConfigDict
-
+from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host
 from orchestrator.resources.base import Observed, Resource
-
-
-class ServiceState(BaseModel):
-    """How a service is doing. ``restarts`` counts those that its supervisor made; ``started`` is ISO 8601 or empty."""
-
-    model_config = ConfigDict(frozen=True)
-
-    running: bool
-    restarts: int = 0
-    detail: str = ""
-    started: str = ""
 
 
 class Service(Resource):

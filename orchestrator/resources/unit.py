@@ -1,13 +1,15 @@
 """Services under systemd."""
 
+from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
+from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
-from orchestrator.resources.service import Service, ServiceState
+from orchestrator.resources.service import Service
 
 _SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ActiveEnterTimestamp"
 
@@ -31,6 +33,11 @@ class Unit(Service):
     def identity(self) -> str:
         """The unit's name."""
         return self.name
+
+    @property
+    def gives_back(self) -> bool:
+        """A vendor's unit is given back as it was."""
+        return self.vendor
 
     def probe(self) -> str:
         """What systemd says of it, and the fingerprint it was started with."""
@@ -81,16 +88,24 @@ class Unit(Service):
 
     def state(self, host: Host) -> ServiceState:
         """What systemd says now."""
-        script = f"systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
+        script = f"TZ=UTC systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
         seen = fields(host.run(script, timeout=30).stdout)
         restarts = seen.get("NRestarts", "0")
         return ServiceState(
             running=seen.get("ActiveState") == "active",
             restarts=int(restarts) if restarts.isdigit() else 0,
             detail=" ".join(seen.get(key, "") for key in ("ActiveState", "SubState", "Result")).strip(),
-            started=seen.get("ActiveEnterTimestamp", ""),
+            started_at=_moment(seen.get("ActiveEnterTimestamp", "")),
         )
 
     def log_script(self, *, lines: int, follow: bool) -> str:
         """The journal of the unit, since its last start where that is all that is asked for."""
         return f"exec journalctl --no-pager -o cat -n {int(lines)} {'-f' if follow else ''} -u {quote(self.name)}"
+
+
+def _moment(text: str) -> datetime | None:
+    """systemd's time of day in UTC (``Tue 2026-11-24 11:03:21 UTC``); empty for "never"."""
+    try:
+        return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""What each runtime wants on a host: (spec, facts) in, resources and an endpoint out. Pure."""

@@ -1,0 +1,15 @@
+"""Whose token opens the Hub: the one that the spec's variable names, or the login of huggingface_hub."""
+
+import os
+
+from orchestrator.hosts.secret import Secret
+
+
+def hub_token(variable: str) -> Secret | None:
+    """The token in the controller's environment under that name; for HF_TOKEN also that of ``hf auth login``."""
+    value = os.environ.get(variable, "")
+    if not value and variable == "HF_TOKEN":
+        from huggingface_hub import get_token
+
+        value = get_token() or ""
+    return Secret(value) if value else None

@@ -1,0 +1,90 @@
+"""Apply a plan, and take a deployment away again: the two things that change a host."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from orchestrator import __version__
+from orchestrator.facts import Layout
+from orchestrator.hosts.base import Host
+from orchestrator.planning.manifest import Entry, Manifest, delete_manifest, owned_elsewhere, write_manifest
+from orchestrator.planning.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.resources.files import Directory
+
+
+def apply_plan(host: Host, plan: Plan, layout: Layout, before: Manifest | None, by: str, progress: Progress) -> Manifest:
+    """Carry out every change in order.
+
+    The manifest is written first, with all that will be made and all that is not yet gone, so that whatever happens
+    afterwards, ``up`` can go on and ``down`` can clear away. Raises DeployError at the first change that fails.
+    """
+    state = layout.deployment_state(plan.deployment.name)
+    wanted = {entry.resource.address for entry in plan.entries}
+    leaving = tuple(entry for entry in (before.entries if before else ()) if entry.resource.address not in wanted)
+    if plan.work or before is None or before.status != "applied":
+        write_manifest(host, state, _manifest(plan, (*leaving, *plan.entries), "applying", by))
+    for change in plan.work:
+        progress.note(f"{_VERBS[change.action]} {change.resource.title} {change.resource.identity}")
+        if change.action == "remove":
+            change.resource.remove(host, progress)
+        else:
+            change.resource.apply(host, change.observed, progress)
+    done = _manifest(plan, plan.entries, "applied", by)
+    if not plan.work and before is not None and before.status == "applied":
+        done = done.model_copy(update={"applied_at": before.applied_at, "applied_by": before.applied_by})
+    if done != before:
+        write_manifest(host, state, done)
+    return done
+
+
+_VERBS = {"create": "create", "update": "update", "remove": "remove", "none": "keep"}
+
+
+def _manifest(plan: Plan, entries: tuple[Entry, ...], status: str, by: str) -> Manifest:
+    deployment = plan.deployment
+    return Manifest.model_validate(
+        {
+            "name": deployment.name,
+            "runtime": deployment.runtime,
+            "status": status,
+            "applied_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "applied_by": by,
+            "tool": __version__,
+            "summary": deployment.summary,
+            "endpoint": deployment.endpoint,
+            "exposed": deployment.exposed,
+            "service": deployment.service,
+            "entries": entries,
+        }
+    )
+
+
+def take_down(
+    host: Host, manifest: Manifest, others: Sequence[Manifest], layout: Layout, progress: Progress, *, purge: bool
+) -> tuple[str, ...]:
+    """Remove what the manifest says was made, last made first; return the titles of what is kept.
+
+    What existed before deployctl, and what another deployment of the host still uses, is left alone. Models and data
+    stay unless ``purge``; then the manifest stays too, so that a later purge finds them.
+    """
+    state = layout.deployment_state(manifest.name)
+    shared = owned_elsewhere(others, manifest.name)
+    kept: list[Entry] = []
+    for entry in reversed(manifest.entries):
+        resource = entry.resource
+        if not entry.removable or resource.address in shared:
+            continue
+        if resource.keep and not purge:
+            kept.append(entry)
+            continue
+        progress.note(f"remove {resource.title} {resource.identity}")
+        resource.remove(host, progress)
+        if isinstance(resource, Directory):
+            kept.append(entry)  # a directory goes only when nothing kept is in it
+    data = [entry for entry in kept if entry.resource.keep]
+    if data and not purge:
+        left = manifest.model_copy(update={"status": "down", "entries": tuple(reversed(kept))})
+        write_manifest(host, state, left)
+    else:
+        delete_manifest(host, state, layout.state)
+    return tuple(f"{entry.resource.title} {entry.resource.identity}" for entry in data)

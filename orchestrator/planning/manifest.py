@@ -1,0 +1,110 @@
+"""The manifest: what deployctl applied to a host, kept on that host (DESIGN 5.18).
+
+``down``, ``status`` and ``logs`` need nothing else: every resource is in it as a value that can observe and remove
+itself. It is written before the first change, so that a run that dies leaves no thing without an owner.
+"""
+
+import base64
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.facts import Facts
+from orchestrator.health.endpoint import Endpoint
+from orchestrator.hosts.base import Host, quote
+from orchestrator.resources.files import run_or_fail
+from orchestrator.resources.registry import AnyResource, AnyService
+
+SCHEMA: Literal["deployctl.manifest/1"] = "deployctl.manifest/1"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Entry(_Value):
+    """One resource. ``existed`` says that it was there before deployctl."""
+
+    resource: AnyResource
+    existed: bool = False
+
+    @property
+    def removable(self) -> bool:
+        """Whether it is ours to take away: what existed before is not, unless removing it means giving it back."""
+        return not self.existed or self.resource.gives_back
+
+
+class Manifest(_Value):
+    """What is applied under one name. ``entries`` are in the order of their creation.
+
+    ``status``: ``applying`` (a run began and has not ended), ``applied``, or ``down`` (only kept data is left).
+    ``service`` is the address of the resource that serves. Times are ISO 8601, UTC.
+    """
+
+    format: Literal["deployctl.manifest/1"] = SCHEMA
+    name: str
+    runtime: Literal["ollama", "vllm"]
+    status: Literal["applying", "applied", "down"]
+    applied_at: str
+    applied_by: str
+    tool: str
+    summary: dict[str, str]
+    endpoint: Endpoint
+    exposed: bool = False
+    service: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def running_service(self) -> AnyService | None:
+        """The resource that serves; None once it is down."""
+        for entry in self.entries:
+            if entry.resource.address == self.service:
+                return entry.resource  # type: ignore[return-value]  # only services are named by `service`
+        return None
+
+    def find(self, address: str) -> Entry | None:
+        """The entry of a resource."""
+        return next((entry for entry in self.entries if entry.resource.address == address), None)
+
+
+def read_manifests(facts: Facts) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
+    """The manifests of a host, and a line for each that cannot be read (made by a newer deployctl, or damaged)."""
+    found, problems = [], []
+    for text in facts.manifests:
+        try:
+            found.append(Manifest.model_validate_json(text))
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            problems.append(
+                f"a manifest on {facts.host} cannot be read (at {where or 'its start'}): made by another version?"
+            )
+    return tuple(sorted(found, key=lambda item: item.name)), tuple(problems)
+
+
+def write_manifest(host: Host, state: str, manifest: Manifest) -> None:
+    """Put it on the host, whole or not at all. ``state`` is the deployment's state directory."""
+    data = base64.encodebytes(manifest.model_dump_json(indent=1).encode()).decode()
+    target = quote(f"{state}/manifest.json")
+    script = (
+        f"set -e; umask 022; mkdir -p -- {quote(state)}\n"
+        f"base64 -d > {target}.part <<'DEPLOYCTL_END'\n{data}DEPLOYCTL_END\n"
+        f"sync {target}.part 2>/dev/null || true; mv -fT {target}.part {target}\n"
+    )
+    run_or_fail(host, "cannot write the manifest", script)
+
+
+def delete_manifest(host: Host, state: str, root: str) -> None:
+    """Remove it, and the state directories up to ``root`` that are empty then."""
+    script = f"rm -rf -- {quote(state)}; rmdir -- {quote(f'{root}/deployments')} {quote(root)} 2>/dev/null; exit 0"
+    run_or_fail(host, "cannot remove the manifest", script)
+
+
+def owned_elsewhere(manifests: Sequence[Manifest], name: str) -> dict[str, bool]:
+    """Addresses that other deployments of the host use, and whether each existed before any of them."""
+    return {
+        entry.resource.address: entry.existed
+        for manifest in manifests
+        if manifest.name != name
+        for entry in manifest.entries
+    }

@@ -1,0 +1,101 @@
+"""The plan: ordered differences between what is wanted and what was observed. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.planning.manifest import Entry, Manifest, owned_elsewhere
+from orchestrator.resources.base import Difference, Observed
+from orchestrator.resources.registry import AnyResource
+from orchestrator.resources.service import Service
+from orchestrator.runtimes.deployment import Deployment
+
+Action = Literal["create", "update", "remove", "none"]
+
+
+class Change(BaseModel):
+    """What is to be done to one resource; ``none`` where it already is as wanted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Action
+    resource: AnyResource
+    observed: Observed
+    differences: tuple[Difference, ...] = ()
+
+
+class Plan(BaseModel):
+    """Everything that is to be done on one host for one deployment, in order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    deployment: Deployment
+    changes: tuple[Change, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def work(self) -> tuple[Change, ...]:
+        """The changes that change something."""
+        return tuple(change for change in self.changes if change.action != "none")
+
+
+def make_plan(
+    host: str,
+    deployment: Deployment,
+    observed: Mapping[str, Observed],
+    manifests: Sequence[Manifest],
+) -> Plan:
+    """Compare. ``observed`` covers the wanted resources and those of the deployment's manifest, by address.
+
+    Resources that an earlier run applied and that are no longer wanted go first, last made first gone: what takes
+    their place may need the same port or name. What others made is never changed: ``foreign`` tells it.
+    """
+    mine = next((manifest for manifest in manifests if manifest.name == deployment.name), None)
+    shared = owned_elsewhere(manifests, deployment.name)
+    wanted = {resource.address for resource in deployment.resources}
+    leaving = [entry for entry in (mine.entries if mine else ()) if entry.resource.address not in wanted]
+    removals = [
+        Change(action="remove", resource=entry.resource, observed=observed[entry.resource.address])
+        for entry in reversed(leaving)
+        if entry.removable and entry.resource.address not in shared
+    ]
+    changes: list[Change] = []
+    changed: set[str] = {change.resource.address for change in removals}
+    for resource in deployment.resources:
+        change = _compare(resource, observed[resource.address], changed)
+        changes.append(change)
+        if change.action != "none":
+            changed.add(resource.address)
+    entries = tuple(
+        Entry(resource=resource, existed=_existed(resource.address, observed[resource.address], mine, shared))
+        for resource in deployment.resources
+    )
+    return Plan(host=host, deployment=deployment, changes=(*removals, *changes), entries=entries)
+
+
+def foreign(plan: Plan) -> tuple[AnyResource, ...]:
+    """What the plan would change although somebody else made it: files, containers, models of the same name."""
+    existed = {entry.resource.address for entry in plan.entries if entry.existed}
+    return tuple(
+        change.resource
+        for change in plan.changes
+        if change.action == "update" and change.resource.exclusive and change.resource.address in existed
+    )
+
+
+def _compare(resource: AnyResource, observed: Observed, changed: set[str]) -> Change:
+    if isinstance(resource, Service) and changed.intersection(resource.follows):
+        observed = resource.stale(observed)
+    differences = resource.compare(observed)
+    action: Action = "none" if observed.exists and not differences else "update" if observed.exists else "create"
+    return Change(action=action, resource=resource, observed=observed, differences=differences)
+
+
+def _existed(address: str, observed: Observed, mine: Manifest | None, shared: Mapping[str, bool]) -> bool:
+    """Whether it was there before deployctl: as an earlier manifest says, else as it was observed."""
+    entry = mine.find(address) if mine else None
+    if entry is not None:
+        return entry.existed
+    return shared.get(address, observed.exists)

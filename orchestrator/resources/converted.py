@@ -1,0 +1,66 @@
+"""GGUF weights dequantized to safetensors on the host, once: vLLM's GGUF kernels need CUDA."""
+
+from typing import ClassVar, Literal
+
+from orchestrator.errors import DeployError
+from orchestrator.hosts.base import Host, quote
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.observe import fields
+
+
+class Converted(Resource):
+    """A folder of bf16 safetensors made from ``source``, a GGUF on the host whose content is ``sha256``.
+
+    ``command`` starts a Python that has transformers, gguf and accelerate and reads its program from standard input
+    (``-``); the program (``program``) is called with source and destination as ``inside_source`` and ``inside_path``,
+    the same paths as that Python sees them (in a container they differ).
+    """
+
+    title: ClassVar[str] = "converted model"
+    kind: Literal["converted-model"] = "converted-model"
+    keep: bool = True
+    path: str
+    source: str
+    sha256: str
+    command: tuple[str, ...]
+    inside_source: str
+    inside_path: str
+    program: str
+
+    @property
+    def identity(self) -> str:
+        """The folder."""
+        return self.path
+
+    def probe(self) -> str:
+        """Which GGUF it was made from, as its marker says."""
+        marker = quote(f"{self.path}/deployctl.json")
+        return f'field source "$(sed -n \'s/.*"source_sha256": *"\\([0-9a-f]*\\)".*/\\1/p\' {marker})"'
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        source = fields(output).get("source", "")
+        return Observed(exists=bool(source), fields={"source": source})
+
+    def wanted(self) -> Fields:
+        """Made from this GGUF."""
+        return {"source": self.sha256}
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Convert. It takes about 40 s per 100 MB on two cores. Raises DeployError with the program's last lines."""
+        words = [*self.command, self.inside_source, self.inside_path, self.sha256]
+        script = f"umask 022; exec {' '.join(quote(word) for word in words)}"
+        with progress.task(f"dequantize {self.source.rsplit('/', 1)[-1]} for the CPU") as task:
+            result = host.run(
+                script,
+                timeout=6 * 3600,
+                stdin=self.program.encode(),
+                on_line=lambda line: task.message(line.removeprefix("progress:").strip()),
+            )
+        if not result:
+            raise DeployError(f"cannot dequantize {self.source}", host=host.name, why=result.tail())
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Delete the folder."""
+        host.run(f"rm -rf -- {quote(self.path)} {quote(self.path)}.part*", timeout=600)

@@ -1,0 +1,78 @@
+"""Python virtual environments on a host."""
+
+import hashlib
+import json
+from typing import ClassVar, Literal
+
+from orchestrator.errors import DeployError
+from orchestrator.hosts.base import Host, quote
+from orchestrator.progress import Progress
+from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.observe import fields
+
+
+class Venv(Resource):
+    """A virtual environment at ``path``, made with ``python`` and filled by ``steps``.
+
+    Each step is the arguments of one ``pip`` call. It counts as there only once all steps are through, which its
+    marker tells; one that was cut is made anew. ``check`` is a Python statement that must run in it.
+    """
+
+    title: ClassVar[str] = "virtual environment"
+    exclusive: ClassVar[bool] = True
+    kind: Literal["venv"] = "venv"
+    path: str
+    python: str
+    steps: tuple[tuple[str, ...], ...]
+    check: str = "pass"
+
+    @property
+    def identity(self) -> str:
+        """The directory."""
+        return self.path
+
+    @property
+    def recipe(self) -> str:
+        """The sha256 of what it is made by."""
+        return hashlib.sha256(json.dumps([self.python, self.steps]).encode()).hexdigest()
+
+    def probe(self) -> str:
+        """The recipe it was made by."""
+        return (
+            f'field recipe "$(cat {quote(self.path)}/.deployctl-recipe)"\n'
+            f"[ -x {quote(self.path)}/bin/python ] && field python yes"
+        )
+
+    def parse(self, output: str) -> Observed:
+        """Read it."""
+        seen = fields(output)
+        return Observed(exists=bool(seen.get("recipe")), fields=dict(seen))
+
+    def wanted(self) -> Fields:
+        """Made by this recipe, with its interpreter in place."""
+        return {"recipe": self.recipe, "python": "yes"}
+
+    def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
+        """Make it from nothing. Raises DeployError with pip's last lines."""
+        path = quote(self.path)
+        pip = f"{path}/bin/python -m pip --disable-pip-version-check --no-input"
+        lines = ["set -e; umask 022", f"rm -rf -- {path}", f"{quote(self.python)} -m venv {path}"]
+        lines += [f"{pip} {' '.join(quote(word) for word in step)}" for step in self.steps]
+        lines += [f"{path}/bin/python -c {quote(self.check)}"]
+        lines += [f"printf '%s' {quote(self.recipe)} > {path}/.deployctl-recipe"]
+        with progress.task(f"install {self.path.rsplit('/', 1)[-1]}") as task:
+            result = host.run("\n".join(lines), timeout=3600, on_line=lambda line: task.message(_short(line)))
+        if not result:
+            raise DeployError(f"cannot fill the virtual environment {self.path}", host=host.name, why=result.tail())
+
+    def remove(self, host: Host, progress: Progress) -> None:
+        """Delete the directory."""
+        host.run(f"rm -rf -- {quote(self.path)}", timeout=600)
+
+
+def _short(line: str) -> str:
+    """What pip is doing, without the URLs and paths it prints."""
+    words = line.split()
+    if len(words) >= 2 and words[0] in ("Collecting", "Downloading", "Using", "Building"):
+        return f"{words[0].lower()} {words[1].rsplit('/', 1)[-1]}"
+    return "installing" if line.startswith("Installing") else ""

@@ -1,0 +1,91 @@
+"""A runtime on a host under a name, as a value: what it wants to exist there, and where it will answer."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.facts import Facts, Layout
+from orchestrator.health.endpoint import Endpoint
+from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
+from orchestrator.resources.registry import AnyResource
+from orchestrator.spec import Spec
+from orchestrator.templating.engine import Renderer
+
+
+class Deployment(BaseModel):
+    """Everything that is wanted, in the order in which it can come to be.
+
+    ``service`` is the address of the resource that serves; ``summary`` says in words for ``status`` what is served;
+    ``notes`` tell decisions made for the user, ``warnings`` what he should act on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    runtime: Literal["ollama", "vllm"]
+    resources: tuple[AnyResource, ...]
+    service: str
+    endpoint: Endpoint
+    exposed: bool = False
+    summary: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class EngineRelease(BaseModel):
+    """The Ollama archive to install: from ``source`` (URL, or path on the controller), with this digest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    source: str
+    sha256: str
+    size: int
+
+
+class Inputs(BaseModel):
+    """What a runtime decides from: nothing else goes in, so the same inputs always give the same deployment.
+
+    ``base`` are tokenizer and config files for a GGUF on vLLM; ``generation_config`` the model's own one, where known;
+    ``release`` the archive to install, for Ollama; ``vendor_before`` whether a vendor's unit was active and enabled
+    before deployctl; ``previous`` the summary of the same deployment, where it is already applied.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    spec: Spec
+    facts: Facts
+    model: ResolvedModel
+    base: ResolvedFiles | None = None
+    generation_config: dict[str, object] = {}
+    release: EngineRelease | None = None
+    vendor_before: tuple[bool, bool] | None = None
+    previous: dict[str, str] = {}
+    renderer: Renderer
+
+    @property
+    def layout(self) -> Layout:
+        """Where things live on the host."""
+        return self.facts.layout
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """A digest of JSON-able values: what a service was made from."""
+    return hashlib.sha256(json.dumps(list(parts), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def loopback_url(bind: str, port: int) -> str:
+    """The base URL at which a host reaches its own engine that listens on ``bind``."""
+    if bind in ("0.0.0.0", "localhost"):  # noqa: S104  (compared, not bound)
+        bind = "127.0.0.1"
+    elif bind == "::":
+        bind = "::1"
+    return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
+
+
+def is_loopback(bind: str) -> bool:
+    """Whether only the host itself can reach that address."""
+    return bind == "localhost" or bind == "::1" or bind.startswith("127.")

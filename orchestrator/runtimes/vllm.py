@@ -1,0 +1,379 @@
+"""vLLM: a container on the host's Docker Engine, or a virtual environment kept up by a supervisor."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Literal
+
+from orchestrator.errors import RefusedError, UsageError
+from orchestrator.facts import Gpu
+from orchestrator.health.endpoint import Endpoint
+from orchestrator.resources.container import Container
+from orchestrator.resources.converted import Converted
+from orchestrator.resources.files import ApiKey, File
+from orchestrator.resources.image import Image
+from orchestrator.resources.registry import AnyResource
+from orchestrator.resources.venv import Venv
+from orchestrator.runtimes import gpu as gpus
+from orchestrator.runtimes import vllm_command as command
+from orchestrator.runtimes.common import (
+    Owner,
+    accounts,
+    base_directories,
+    check_port,
+    model_directory,
+    model_files,
+    python_for,
+    require_tools,
+    supervised_service,
+    systemd_service,
+)
+from orchestrator.runtimes.deployment import Deployment, Inputs, fingerprint, is_loopback, loopback_url
+from orchestrator.runtimes.vllm_args import validate
+from orchestrator.spec import VllmSpec, model_for, served_name
+from orchestrator.spec.catalogue import VllmBuild, choose_vllm, version_of_image
+from orchestrator.templating.container import ContainerSpec, docker_run_line, parse_container
+
+ACCOUNT = "vllm"
+INSIDE_PORT = 8000
+"""The port inside the container; only the published one, on the host's ``bind``, can be reached."""
+
+DEFAULT_SHM_BYTES = 1 << 30
+"""vLLM's workers need 160 MiB and more; Docker's 64 MiB default fails (reference/vllm.md sections 2 and 9)."""
+
+
+def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
+    """What vLLM needs on this host.
+
+    Raises RefusedError for a missing prerequisite, UsageError for an argument or template that is wrong.
+    """
+    return _Wanted(inputs, own_ports).deployment()
+
+
+class _Wanted:
+    """One decision after the other, each from the inputs and those before it."""
+
+    def __init__(self, inputs: Inputs, own_ports: Sequence[int]) -> None:
+        self.inputs = inputs
+        self.spec, self.facts, self.layout = inputs.spec, inputs.facts, inputs.layout
+        self.section: VllmSpec = inputs.spec.for_runtime("vllm")
+        self.owner = Owner(inputs.facts, ACCOUNT)
+        self.device = self._device()
+        self.gpus: tuple[Gpu, ...] = (
+            gpus.chosen(self.facts.gpus, self.section.gpus, self.facts.host) if self.device == "cuda" else ()
+        )
+        self.build = self._build()
+        self.container = self.section.runner == "container"
+        self.exposed = not is_loopback(self.section.bind)
+        self.config = self.layout.deployment_config(self.section.name)
+        self.data = self.layout.deployment_data(self.section.name)
+        self.share = gpus.share(self.section.gpu_mem, self.gpus, inputs.previous)
+        self.converts = self.device == "cpu" and inputs.model.format == "gguf"
+        self._check(own_ports)
+
+    def _device(self) -> Literal["cuda", "cpu"]:
+        if self.section.device == "auto":
+            return "cuda" if self.facts.gpus else "cpu"
+        if self.section.device == "cuda" and not self.facts.gpus:
+            raise RefusedError(
+                "the host shows no NVIDIA GPU",
+                host=self.facts.host,
+                why=self.facts.gpu_problem or "nvidia-smi is not installed",
+                remedy="install the driver, or serve on the CPU with --device cpu",
+            )
+        return self.section.device
+
+    def _build(self) -> VllmBuild:
+        version = self.section.version or (version_of_image(self.section.image) if self.section.image else None)
+        weakest = min((gpu.compute_capability for gpu in self.gpus if gpu.compute_capability), default=None)
+        driver = tuple(int(part) for part in self.gpus[0].driver.split(".") if part.isdigit()) if self.gpus else None
+        return choose_vllm(
+            model_format=self.inputs.model.format,
+            device=self.device,
+            driver=driver,
+            compute_capability=weakest,
+            arch=self.facts.arch,
+            version=version,
+        )
+
+    def _check(self, own_ports: Sequence[int]) -> None:
+        host = self.facts.host
+        check_port(self.facts, self.section.name, self.section.bind, self.section.port, own_ports)
+        if self.container and not self.facts.docker:
+            raise RefusedError(
+                "the host has no usable Docker Engine",
+                host=host,
+                why=self.facts.docker_problem,
+                remedy="apt-get install docker.io and start it, or run without Docker: --runner venv",
+            )
+        if self.inputs.model.format == "gguf" and not self.converts and self.inputs.base is None:
+            raise RefusedError(
+                "vLLM needs tokenizer and config beside a GGUF",
+                host=host,
+                remedy="name the repository or folder of the original model: --base Qwen/Qwen2.5-14B-Instruct",
+            )
+        if self.converts and len(self.inputs.model.files) > 1:
+            raise RefusedError(
+                "a GGUF in several files cannot be dequantized for the CPU",
+                host=host,
+                remedy="name the repository of the original weights (hf:OWNER/REPO) instead",
+            )
+        if any(file.url for file in self.inputs.model.files):
+            require_tools(self.facts, ["curl", "sha256sum"], "fetching the model")
+        validate(self.section.extra_args, self.build.version)
+
+    def deployment(self) -> Deployment:
+        """The resources in order, and where the endpoint will be."""
+        resources: list[AnyResource] = base_directories(self.layout, self.owner, self.section.name)
+        resources += self._engine()
+        resources += self._model()
+        generation = self._generation_config()
+        resources += [self.owner.directory(f"{self.config}/generation"), generation]
+        key = self._key()
+        resources += [key] if key else []
+        service = self._service(generation, key)
+        resources += service
+        return Deployment(
+            name=self.section.name,
+            runtime="vllm",
+            resources=tuple(resources),
+            service=service[-1].address,
+            endpoint=self._endpoint(key),
+            exposed=self.exposed,
+            summary=self._summary(),
+            notes=self._notes(),
+            warnings=self._warnings(),
+        )
+
+    # What is installed
+
+    def _engine(self) -> list[AnyResource]:
+        cache = self.owner.directory(self.data, mode="750", engine=not self.container)
+        if self.container:
+            cache = cache.model_copy(update={"contents": True})
+            return [cache, Image(reference=self.image, archive=self.section.image_archive or "")]
+        python = python_for(self.facts, (3, 10), self.section.python, (3, 13))
+        root = f"{self.layout.opt}/vllm"
+        steps = tuple(
+            (*step, *self.section.pip_args) if step[0] == "install" else step for step in self.build.pip_steps
+        )
+        venv = Venv(path=self.venv, python=python, steps=steps, check=self.build.check)
+        return [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(root), venv]
+
+    @property
+    def image(self) -> str:
+        """The Docker image: the user's, or the catalogue's."""
+        return self.section.image or self.build.image
+
+    @property
+    def venv(self) -> str:
+        """The virtual environment, shared by all deployments of that version and device."""
+        return f"{self.layout.opt}/vllm/{self.build.version}-{self.device}"
+
+    # What is served
+
+    def _model(self) -> list[AnyResource]:
+        mode = model_for(self.spec, "vllm").delivery
+        resources = model_files(self.inputs, self.owner, self.inputs.model, mode)
+        if self.inputs.base is not None and self.inputs.model.format == "gguf" and not self.converts:
+            resources += model_files(self.inputs, self.owner, self.inputs.base, mode)
+        if self.converts:
+            resources.append(self._converted())
+        return resources
+
+    @property
+    def served_path(self) -> str:
+        """What vLLM loads, on the host: a GGUF file, or a folder of safetensors."""
+        folder = model_directory(self.layout, self.inputs.model)
+        if self.converts:
+            return f"{folder}/{self.inputs.model.main_file.removesuffix('.gguf')}-bf16"
+        return f"{folder}/{self.inputs.model.main_file}" if self.inputs.model.format == "gguf" else folder
+
+    def _converted(self) -> Converted:
+        folder = model_directory(self.layout, self.inputs.model)
+        main = self.inputs.model.file(self.inputs.model.main_file)
+        assert main is not None and main.sha256 is not None, "a GGUF always has a sha256: the Hub's, or computed"
+        inside = "/model" if self.container else folder
+        python = self._python_in_image(folder) if self.container else (f"{self.venv}/bin/python", "-")
+        return Converted(
+            path=self.served_path,
+            source=f"{folder}/{main.path}",
+            sha256=main.sha256,
+            command=python,
+            inside_source=f"{inside}/{main.path}",
+            inside_path=f"{inside}{self.served_path.removeprefix(folder)}",
+            program=files("orchestrator.runtimes").joinpath("assets/dequantize.py").read_text(encoding="utf-8"),
+        )
+
+    def _python_in_image(self, folder: str) -> tuple[str, ...]:
+        """A throw-away container that sees the model's folder and nothing else, and reads its program from stdin."""
+        guard = ("--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+        user = (f"--user={self.facts.uid}:{self.facts.gid}", "--env=HOME=/tmp")
+        mount = ("-v", f"{folder}:/model")
+        return ("docker", "run", "--rm", "-i", *guard, *user, *mount, "--entrypoint=python3", self.image, "-")
+
+    def _generation_config(self) -> File:
+        config = command.generation_config(self.spec, self.inputs.generation_config)
+        text = self.inputs.renderer.render("vllm/generation_config.json.j2", {"config": config})
+        return self.owner.file(f"{self.config}/generation/generation_config.json", text)
+
+    def _key(self) -> ApiKey | None:
+        """vLLM's own key, where it can be reached from outside without a gateway (DESIGN 5.20)."""
+        if not self.exposed:
+            return None
+        user, group = self.owner.files if self.container else self.owner.engine
+        return ApiKey(path=f"{self.config}/api-key", config=f"{self.config}/api-key.yaml", owner=user, group=group)
+
+    # What runs
+
+    def _service(self, generation: File, key: ApiKey | None) -> list[AnyResource]:
+        follows = [generation.address, *([key.address] if key else [])]
+        made_from = [generation.content, self.inputs.model.files[0].sha256, self.build.version]
+        if self.container:
+            return self._container(key, made_from, follows)
+        paths = command.Paths(
+            model=self.served_path,
+            base=self._base_path(),
+            generation=f"{self.config}/generation",
+            key=key.config if key else None,
+            cache=self.data,
+        )
+        serve = self._arguments(paths, self.section.bind, self.section.port)
+        environment = command.environment(self.section, self.device, paths, self.facts.memory_total)
+        words = [*(part.replace("@venv", self.venv) for part in self.build.serve), paths.model, *serve]
+        if not self.facts.systemd:
+            return supervised_service(
+                self.inputs, self.owner, self.section.name, words, environment, self.data, made_from, follows
+            )
+        text = self.inputs.renderer.render(
+            "vllm/vllm.service.j2",
+            {
+                "description": f"vLLM ({self.section.name}, managed by deployctl)",
+                "user": self.owner.engine[0],
+                "group": self.owner.engine[1],
+                "exec": words,
+                "environment": environment,
+                "environment_file": None,
+                "working_directory": self.data,
+                "read_write_paths": [self.data],
+                "device": self.device,
+            },
+        )
+        unit = f"deployctl-{self.section.name}.service"
+        return systemd_service(self.inputs, self.section.name, unit, text, made_from, follows)
+
+    def _base_path(self) -> str | None:
+        if self.inputs.model.format != "gguf" or self.converts or self.inputs.base is None:
+            return None
+        return model_directory(self.layout, self.inputs.base)
+
+    def _arguments(self, paths: command.Paths, bind: str, port: int) -> list[str]:
+        return command.serve_arguments(
+            self.spec, self.device, paths, host=bind, port=port, utilization=self.share.utilization
+        )
+
+    def _container(self, key: ApiKey | None, made_from: list[object], follows: list[str]) -> list[AnyResource]:
+        spec, text = self.container_spec(key)
+        described = self.owner.file(f"{self.config}/container.yaml", text)
+        run_line = self.owner.file(f"{self.config}/docker-run.sh", f"#!/bin/sh\n{docker_run_line(spec)}\n")
+        running = Container(
+            spec=spec, fingerprint=fingerprint([text, *made_from]), follows=(described.address, *follows)
+        )
+        return [described, run_line, running]
+
+    def container_spec(self, key: ApiKey | None) -> tuple[ContainerSpec, str]:
+        """The container, through the template that the user may override, and that template's text."""
+        text = self.inputs.renderer.render("vllm/container.yaml.j2", self._container_context(key))
+        spec = parse_container(text)
+        if spec.name != self.section.name and spec.name != f"deployctl-{self.section.name}":
+            raise UsageError(f"the template of the container renames it to {spec.name}", remedy="keep `name` as given")
+        return spec, text
+
+    def _container_context(self, key: ApiKey | None) -> dict[str, object]:
+        section, folder = self.section, model_directory(self.layout, self.inputs.model)
+        paths = command.Paths(
+            model=f"/model{self.served_path.removeprefix(folder)}",
+            base="/base" if self._base_path() else None,
+            generation="/config/generation",
+            key="/config/api-key.yaml" if key else None,
+            cache="/cache",
+        )
+        mounts = [(folder, "/model", True), (f"{self.config}/generation", "/config/generation", True)]
+        mounts += [(self._base_path() or "", "/base", True)] if paths.base else []
+        mounts += [(key.config, "/config/api-key.yaml", True)] if key else []
+        mounts += [(self.data, "/cache", False)]
+        many = section.tensor_parallel > 1
+        return {
+            "name": f"deployctl-{section.name}",
+            "image": self.image,
+            "entrypoint": None,
+            "command": [paths.model, *self._arguments(paths, "0.0.0.0", INSIDE_PORT)],  # noqa: S104  (in its own network)
+            "environment": command.environment(section, self.device, paths, self.facts.memory_total),
+            "env_file": None,
+            "mounts": [{"source": source, "target": target, "read_only": ro} for source, target, ro in mounts],
+            "ports": [{"host_ip": self._bind_address(), "host_port": section.port, "container_port": INSIDE_PORT}],
+            "gpus": (section.gpus if section.gpus == "all" else list(section.gpus)) if self.device == "cuda" else None,
+            "ipc": "host" if many and section.shm_size is None else None,
+            "shm_size_bytes": _bytes(section.shm_size) or (None if many else DEFAULT_SHM_BYTES),
+            "memory_bytes": _bytes(section.memory),
+            "restart": "unless-stopped",
+            "user": f"{self.facts.uid}:{self.facts.gid}",
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "read_only": False,
+            "tmpfs": [],
+            "labels": [("deployctl.deployment", section.name)],
+            "stop_timeout_s": 30,
+            "network": None,
+        }
+
+    def _bind_address(self) -> str:
+        return "127.0.0.1" if self.section.bind == "localhost" else self.section.bind
+
+    # What is said of it
+
+    def _endpoint(self, key: ApiKey | None) -> Endpoint:
+        base = loopback_url(self.section.bind, self.section.port)
+        return Endpoint(
+            runtime="vllm",
+            url=f"{base}/v1",
+            probe_url=base,
+            model=served_name(self.spec),
+            key_file=key.path if key else None,
+            expected_version=self.build.version,
+        )
+
+    def _summary(self) -> dict[str, str]:
+        return {
+            "model": f"{model_for(self.spec, 'vllm').title} {self.inputs.model.quant}".strip(),
+            "context": str(command.max_model_len(self.spec)),
+            "version": self.build.version,
+            "device": self.device,
+            "runner": self.section.runner,
+            **gpus.remembered(self.section.gpu_mem, self.share),
+        }
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = [self.build.reason, self.share.explanation]
+        if self.converts:
+            notes.append("the GGUF is dequantized once to bf16 safetensors: vLLM's GGUF kernels need CUDA")
+        if self.device == "cpu":
+            notes.append("on a CPU vLLM runs eager: compiled bf16 answers nonsense there")
+        return tuple(note for note in notes if note)
+
+    def _warnings(self) -> tuple[str, ...]:
+        warnings = list(command.unsaid(self.spec.sampling))
+        if self.exposed:
+            warnings.append(
+                f"vLLM is open on {self.section.bind}:{self.section.port}: its key guards /v1 but not /invocations, "
+                "/tokenize, /metrics and others"
+            )
+        return tuple(warnings)
+
+
+def _bytes(size: str | None) -> int | None:
+    """Docker's memory sizes (``512m``, ``1g``) in bytes; the spec has checked the form."""
+    if size is None:
+        return None
+    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    unit = size[-1].lower()
+    return int(size[:-1]) * units[unit] if unit in units else int(size)
