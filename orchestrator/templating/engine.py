@@ -10,6 +10,9 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+_TROUBLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the code of a wrong template can raise."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -70,7 +73,7 @@ class Renderer:
             raise self._wrong(name, error, str(error), remedy) from error
         except UnicodeDecodeError as error:
             raise self._wrong(name, None, "it is not UTF-8 text", "Save the template as UTF-8.") from error
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+        except (*_TROUBLE, TemplateError) as error:
             why = f"{type(error).__name__} while rendering"  # its text may hold a value, and a value may be a secret
             raise self._wrong(name, error, why, "Correct this line of the template.") from error
 

@@ -1,5 +1,6 @@
 """Values that try to be something else in one format or another."""
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 VALUES = (
@@ -60,3 +61,6 @@ VALUES = (
 
 _NASTY = st.sampled_from("\"'\\%$#;{}()[]=,:`<>!&*|~- \t\n\rheresabx0")
 TEXTS = st.text(alphabet=st.one_of(_NASTY, st.characters()), max_size=20)
+
+# The same examples each time (and so no database of past ones left on the disk).
+BOUND = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -44,25 +44,29 @@ def folder_for_all() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def systemd_reads(files: Mapping[str, str], unit: str) -> Unit:
-    """Load unit files (by their names, drop-ins too) with the real systemd and read its dump back."""
+def systemd_reads(files: Mapping[str, str]) -> dict[str, Unit]:
+    """Load unit files (by their names, drop-ins too) with the real systemd, and read its dump of each unit."""
     if not SYSTEMD.exists():
         pytest.skip("no systemd on this machine")
+    units = [name for name in files if "/" not in name]
     with folder_for_all() as folder:
-        _write(folder, files)
+        _write(folder, {**files, "all.target": f"[Unit]\nWants={' '.join(units)}\n"})
         run = folder / "run"
         environment = {"SYSTEMD_UNIT_PATH": f"{folder}:", "XDG_RUNTIME_DIR": str(run), "HOME": str(run)}
-        command = [str(SYSTEMD), "--test", "--user", "--no-pager", f"--unit={unit}"]
+        command = [str(SYSTEMD), "--test", "--user", "--no-pager", "--unit=all.target"]
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True, timeout=60)
     dump = done.stdout.decode("utf-8", "surrogateescape")
-    block = dump.split(f"\t-> Unit {unit}:\n", 1)[1].split("\n\t-> Unit ", 1)[0]
+    return {unit: _unit(dump.split(f"\t-> Unit {unit}:\n", 1)[1].split("\n\t-> Unit ", 1)[0]) for unit in units}
+
+
+def _unit(block: str) -> Unit:
     lines: dict[str, list[str]] = {}
     for line in block.split("\n"):
-        name, _, value = line.strip(" \n").lstrip("\t").partition(": ")
+        name, _, value = line.lstrip("\t").partition(": ")
         lines.setdefault(name, []).append(value)
-    return Unit(words=_shell_words(lines.get("Command Line", [""])[-1]), lines=lines)
+    return Unit(words=_dumped_words(lines.get("Command Line", [""])[-1]), lines=lines)
 
 
 def systemd_verifies(files: Mapping[str, str], unit: str) -> str:
@@ -101,11 +105,14 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         path.write_bytes(text.encode())
 
 
-def _shell_words(line: str) -> list[str]:
-    done = subprocess.run(
-        ["sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, timeout=60, env={"LC_ALL": "C.UTF-8"}
-    )
-    return done.stdout.decode().split("\0")[:-1]
+def _dumped_words(line: str) -> list[str]:
+    """The words of a "Command Line:" of systemd's dump, which quotes as C does where it must."""
+    words = re.findall(r'"(?:\\.|[^"\\])*"|[^ ]+', line)
+    return [re.sub(r"\\(.)", _unescaped, word[1:-1]) if word.startswith('"') else word for word in words]
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return "\t" if escape[1] == "t" else escape[1]
 
 
 def sourced(text: str, name: str) -> str:

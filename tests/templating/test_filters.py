@@ -14,14 +14,14 @@ from ruamel.yaml import YAML
 from orchestrator.templating import filters
 from orchestrator.templating.text import Unsayable
 from tests.templating import readers
-from tests.templating.hostile import TEXTS, VALUES
+from tests.templating.hostile import BOUND, TEXTS, VALUES
 
 
 def hostile(test):
     """Arbitrary text, and each of the hostile values by name."""
     for value in VALUES:
         test = example(value)(test)
-    return settings(deadline=None, max_examples=150)(given(TEXTS)(test))
+    return settings(BOUND, max_examples=150)(given(TEXTS)(test))
 
 
 @hostile
@@ -117,6 +117,7 @@ def test_comment_is_one_line(text: str) -> None:
         assert len(written.splitlines()) == 1
 
 
+@BOUND
 @given(st.one_of(st.none(), st.binary(), st.lists(st.text()), st.just(float("nan"))))
 def test_text_filters_refuse_what_is_no_text(value: object) -> None:
     for function in (filters.shell, filters.envfile, filters.modelfile, filters.systemd_value, filters.supervisor):

@@ -19,6 +19,11 @@ CASES = Path(__file__).parent / "cases"
 ALL = sorted(path.parent.relative_to(CASES) for path in CASES.rglob("context.json"))
 
 
+def accepted(template: str) -> list[Path]:
+    """The cases of all templates of that file name that give a file, and no refusal."""
+    return [case for case in ALL if case.parent.name == template and (CASES / case / "expected").is_file()]
+
+
 def context_of(case: Path) -> dict[str, object]:
     return json.loads((CASES / case / "context.json").read_text("utf-8"))
 

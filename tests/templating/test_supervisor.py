@@ -5,15 +5,15 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from supervisor.options import ServerOptions
 from supervisor.process import Subprocess
 
 from orchestrator.templating import filters
 from orchestrator.templating.engine import Renderer
 from orchestrator.templating.text import Unsayable
-from tests.templating.hostile import TEXTS, VALUES
-from tests.templating.test_golden import ALL, context_of
+from tests.templating.hostile import BOUND, TEXTS, VALUES
+from tests.templating.test_golden import accepted, context_of
 
 
 def main_file(folder: Path) -> dict[str, object]:
@@ -52,8 +52,7 @@ def only_program(options: ServerOptions):
 def hostile(test):
     for value in VALUES:
         test = example(text=value)(test)
-    health = [HealthCheck.function_scoped_fixture]
-    return settings(deadline=None, max_examples=100, suppress_health_check=health)(given(text=TEXTS)(test))
+    return settings(BOUND, max_examples=100)(given(text=TEXTS)(test))
 
 
 @hostile
@@ -125,7 +124,7 @@ def test_a_program_restarts_whenever_it_ends_and_stops_with_its_workers(tmp_path
     assert (process.redirect_stderr, process.stdout_logfile_backups) == (True, 3)
 
 
-@pytest.mark.parametrize("case", [case for case in ALL if case.parent.name == "program.conf.j2"], ids=str)
+@pytest.mark.parametrize("case", accepted("program.conf.j2"), ids=str)
 def test_cases_give_back_their_values(case: Path, tmp_path: Path) -> None:
     context = context_of(case) | {"directory": str(tmp_path), "log_file": f"{tmp_path}/log", "user": None}
     process = only_program(read(tmp_path, context))
