@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -130,15 +131,16 @@ def test_lists_and_lifecycle_of_a_model(model):
     assert listed[0].split() == ["NAME", "ID", "SIZE", "MODIFIED"]
     assert listed[1].split()[:2] == ["tiny:latest", digest[:12]]
     assert model.run("cp", "tiny", "copy").returncode == 0
-    assert model.run("run", "tiny", "Hello").stdout.strip()
+    assert model.create("short", "FROM tiny\nPARAMETER num_predict 4\n").returncode == 0
+    assert model.run("run", "short", "Hello").returncode == 0
     row = model.run("ps").stdout.splitlines()[1]
-    assert re.search(r"tiny:latest +[0-9a-f]{12} +\d+(\.\d)? [KM]B +100% CPU +512 +4 minutes from now", row)
-    assert model.run("stop", "tiny").returncode == 0
+    assert re.search(r"short:latest +[0-9a-f]{12} +\d+(\.\d)? [KM]B +100% CPU +512 +4 minutes from now", row)
+    assert model.run("stop", "short").returncode == 0
     assert len(model.run("ps").stdout.splitlines()) == 1
     assert "FROM " in model.run("show", "--modelfile", "tiny").stdout
     assert model.run("rm", "copy", "nope", "tiny").returncode == 1
     left = [found["name"] for found in model.call("GET", "/api/tags").json()["models"]]
-    assert left == ["tiny:latest"], "rm stops at the first unknown name"
+    assert sorted(left) == ["short:latest", "tiny:latest"], "rm stops at the first unknown name"
 
 
 def test_without_a_server(ollama):
@@ -172,6 +174,15 @@ def test_port_in_use(ollama):
         last = fail_to_serve(ollama)
     assert last == f"Error: listen tcp 127.0.0.1:{ollama.port}: bind: address already in use"
     assert not ollama.models.exists()
+
+
+def test_a_port_above_65535_means_the_default_port(ollama):
+    default = 11434
+    with ExitStack() as stack:
+        with suppress(OSError):  # something listens there already: as good
+            stack.enter_context(socket.create_server(("127.0.0.1", default)))
+        last = fail_to_serve(ollama, OLLAMA_HOST="127.0.0.1:70000")
+    assert last == f"Error: listen tcp 127.0.0.1:{default}: bind: address already in use"
 
 
 def test_bad_addresses_and_folders(ollama):

@@ -25,8 +25,8 @@ def count(prompt: str) -> int:
 def chat_prompt(messages: list[dict[str, object]], *, templated: bool) -> str:
     """One prompt from messages: their text, or ChatML around it when nothing says how to format them."""
     if templated:
-        return "\n".join(str(message.get("content", "")) for message in messages)
-    wrapped = (f"<|im_start|>{m.get('role', 'user')}\n{m.get('content', '')}<|im_end|>\n" for m in messages)
+        return "\n".join(map(_content, messages))
+    wrapped = (f"<|im_start|>{m.get('role', 'user')}\n{_content(m)}<|im_end|>\n" for m in messages)
     return "".join(wrapped) + "<|im_start|>assistant\n"
 
 
@@ -52,6 +52,13 @@ def stopped(pieces: list[str], stops: list[str], limit: int) -> tuple[list[str],
     if 0 <= limit < len(pieces):
         return pieces[:limit], "length"
     return pieces, "stop"
+
+
+def _content(message: dict[str, object]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, list):  # OpenAI's parts
+        return "".join(str(part.get("text", "")) for part in content)
+    return str(content)
 
 
 def _cut(pieces: list[str], end: int) -> Iterator[str]:
