@@ -95,7 +95,7 @@ request() {
     } | (
       ulimit -c 0
       ulimit -f $((size / 512 + 2048))
-      exec curl -q --config - --silent --show-error --fail --location --max-redirs 10 \
+      exec curl -q --config - --silent --show-error --no-buffer --fail --location --max-redirs 10 \
         --proto =http,https --proto-redir "$protocols" --header 'Accept-Encoding: identity' \
         --connect-timeout "$connect" --speed-limit "$slowest" --speed-time "$stall" --max-filesize "$size" \
         --continue-at "$have" --output "$part" --dump-header - --write-out '\n%{http_code}'

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from orchestrator.errors import DeployError, UsageError
+from orchestrator.hosts.secret import Secret
 from orchestrator.models import select
 from orchestrator.models.hub_errors import Asked, explain, is_transient, retry_after
 from orchestrator.models.reference import HubFile, HubQuant, HubReference
@@ -32,7 +33,7 @@ T = TypeVar("T")
 class HubClient:
     """Asks one endpoint, with one token; a question up to ``tries`` times, ``pause`` seconds apart at first."""
 
-    def __init__(self, endpoint: str | None, token: SecretStr | None, *, tries: int = 4, pause: float = 1.0) -> None:
+    def __init__(self, endpoint: str | None, token: Secret | None, *, tries: int = 4, pause: float = 1.0) -> None:
         self.endpoint = _checked_endpoint(endpoint or DEFAULT_ENDPOINT)
         self.token = token
         self._tries = tries
@@ -44,7 +45,7 @@ class HubClient:
         from huggingface_hub import get_token
 
         token = get_token()
-        return cls(os.environ.get("HF_ENDPOINT"), SecretStr(token) if token else None)
+        return cls(os.environ.get("HF_ENDPOINT"), Secret(token) if token else None)
 
     def resolve(self, reference: HubReference, revision: str | None = None) -> ResolvedModel:
         """The files of a model at the commit that ``revision`` (a branch, tag or commit; default ``main``) is now.
@@ -122,7 +123,7 @@ class HubClient:
         from huggingface_hub import HfApi
 
         # False, not None: None would send whatever token huggingface_hub finds by itself.
-        return HfApi(endpoint=self.endpoint, token=self.token.get_secret_value() if self.token else False)
+        return HfApi(endpoint=self.endpoint, token=self.token.reveal() if self.token else False)
 
     def _info(self, asked: Asked) -> "ModelInfo":
         def question() -> "ModelInfo":
@@ -199,7 +200,7 @@ def _unusable(asked: Asked, why: str) -> DeployError:
     )
 
 
-def _get_small(url: str, token: SecretStr | None) -> bytes | None:
+def _get_small(url: str, token: Secret | None) -> bytes | None:
     """The body, one byte more than allowed at most; None where the file is not there."""
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public by its documentation
@@ -208,7 +209,7 @@ def _get_small(url: str, token: SecretStr | None) -> bytes | None:
         hf_raise_for_status,
     )
 
-    headers = build_hf_headers(token=token.get_secret_value() if token else False)
+    headers = build_hf_headers(token=token.reveal() if token else False)
     with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as response:
         try:
             if response.is_error:

@@ -9,10 +9,9 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import IO, Literal
 
-from pydantic import SecretStr
-
 from orchestrator.errors import DeployError, RefusedError, UsageError
 from orchestrator.hosts.base import UNKNOWN, Host, Result, quote
+from orchestrator.hosts.secret import Secret
 from orchestrator.models.delivery import Delivery, Patience, parse_probe, probe_script
 from orchestrator.models.events import Events
 from orchestrator.models.resolved import has_control
@@ -38,7 +37,7 @@ def deliver(
     *,
     progress: Progress,
     mode: Mode = "auto",
-    token: SecretStr | None = None,
+    token: Secret | None = None,
     controller: Host | None = None,
     cache: Path | None = None,
     patience: Patience | None = None,
@@ -71,7 +70,7 @@ class _Transfer:
     """Deliveries to one host, with one token."""
 
     def __init__(
-        self, host: Host, progress: Progress, token: SecretStr | None, patience: Patience, *, privileged: bool = True
+        self, host: Host, progress: Progress, token: Secret | None, patience: Patience, *, privileged: bool = True
     ) -> None:
         self._host = host
         self._progress = progress
@@ -163,7 +162,7 @@ class _Transfer:
 
     def _settings(self) -> str:
         """What `fetch` asks for beside its arguments. It holds the token: only for scripts on standard input."""
-        patience, token = self._patience, self._token.get_secret_value() if self._token else ""
+        patience, token = self._patience, self._token.reveal() if self._token else ""
         return (
             f"token={quote(_for_curl(token, 'token'))}\n"
             f"tries={patience.tries} pause={patience.pause} longest={patience.longest} connect={patience.connect} "
