@@ -260,6 +260,35 @@ def test_an_unused_model_is_unloaded_after_keep_alive(ollama, gguf):
 
 
 @double_only
+def test_a_server_that_never_listens(ollama):
+    environment = ollama.environment(DOUBLE_OLLAMA_LISTEN_SECONDS="1000")
+    with subprocess.Popen([ollama.program, "serve"], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("Couldn't find")
+        with socket.socket() as client:
+            assert client.connect_ex(("127.0.0.1", ollama.port)) != 0
+        process.terminate()
+        assert process.wait() == 0
+
+
+@double_only
+def test_a_model_that_never_loads(ollama, gguf):
+    with ollama.serve(DOUBLE_OLLAMA_LOAD_SECONDS="1000") as process:
+        ollama.create("tiny", f"FROM {gguf}\n")
+        with socket.create_connection(("127.0.0.1", ollama.port)) as client:
+            body = b'{"model":"tiny","prompt":"Hello"}'
+            client.sendall(b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body))
+            client.sendall(body)
+            while not children(process.pid):
+                time.sleep(0.02)
+            [child] = children(process.pid)
+            assert ollama.call("GET", "/api/version").status == 200
+            process.terminate()
+            assert process.wait() == 0
+            assert client.recv(65536) == b""
+        wait_gone(child)
+
+
+@double_only
 def test_sigterm_cuts_a_stream(ollama, gguf):
     with ollama.serve(DOUBLE_OLLAMA_TOKEN_SECONDS="0.2") as process:
         ollama.create("tiny", f"FROM {gguf}\n")

@@ -11,7 +11,6 @@ from typing import NoReturn
 from .client import Client
 from .modelfile import create_request
 from .names import parse as parse_name
-from .serve import serve
 from .settings import FOREVER, Failure
 from .version import VERSION
 from .wire import human_bytes
@@ -27,6 +26,8 @@ def main() -> int:
         return 0
     try:
         if arguments.command in ("serve", "start"):
+            from .serve import serve  # the other commands start faster without the server
+
             return serve()
         client = Client()
         client.check()
