@@ -115,7 +115,7 @@ def explain(text: str, runtime: Runtime) -> Diagnosis | None:
 
 _USELESS = re.compile(r"See (?:root cause|stack trace) (?:\(?above)|Traceback \(most recent call last\)")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*\w*(?:Error|Exception|Interrupt)\b: ?\S")
-_COMPLAINT = re.compile(r"\bERROR\b|\bError:|\berror:|\bfatal\b|\bpanic:|\bCRITICAL\b|level=ERROR", re.IGNORECASE)
+_COMPLAINT = re.compile(r"\b(?:ERROR|CRITICAL|FATAL)\b|^(?:[\w./-]+: )?(?:[Ff]atal|[Ee]rror|panic)(?: error)?:")
 
 
 def first_error(text: str) -> str:

@@ -48,7 +48,9 @@ _VLLM = (
         r"|Model loading took",
     ),
     _marker("compiling", r"Dynamo bytecode transform|Compiling a graph|Directly load the|torch\.compile took"),
-    _marker("sizing the KV cache", r"Profiling CUDA graph memory|Available KV cache memory|KV cache size:"),
+    _marker(
+        "sizing the KV cache", r"Profiling CUDA graph memory|Available KV cache memory|GiB for KV cache|KV cache size:"
+    ),
     _marker("capturing CUDA graphs", r"Capturing CUDA graphs?\b[^\n]*?:\s+(?P<percent>\d+)%|Graph capturing finished"),
     _marker("warming up", r"init engine \(profile|Supported tasks:"),
     _marker("opening the port", r"Starting vLLM (?:API )?server|Available routes are"),

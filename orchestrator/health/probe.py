@@ -11,7 +11,8 @@ from orchestrator.health.endpoint import Endpoint
 from orchestrator.hosts.base import HttpAnswer, HttpRequest
 
 QUESTION = "What is the capital of France?"
-COUNTING = "Continue this sequence: 1, 2, 3, 4, 5, 6,"
+COUNTING = "Continue: 1, 2, 3, 4, 5, 6,"
+"""Even a model of 135 million parameters goes on with 7 here; with a longer wording it does not (measured)."""
 ANSWER_TOKENS = 32
 """Room for an answer, in tokens: enough for a sentence, little enough for a slow CPU."""
 

@@ -93,6 +93,10 @@ def test_a_log_without_exceptions_shows_its_first_complaint() -> None:
     assert first_error(log) == "fatal: cannot open the gates"
 
 
+def test_a_real_log_of_a_good_start_explains_nothing() -> None:
+    assert explain((HERE / "logs" / "vllm_cpu_start.txt").read_text("utf-8"), "vllm") is None
+
+
 def test_a_log_without_any_error_explains_nothing() -> None:
     assert explain("INFO all is well\nlistening", "vllm") is None
     assert explain("", "ollama") is None

@@ -38,6 +38,23 @@ def test_vllm_phase(marker: str, shown: str) -> None:
     assert 0 <= found.index <= found.total
 
 
+def test_a_real_start_on_a_cpu_goes_through_its_phases_in_order() -> None:
+    real = (Path(__file__).parent / "logs" / "vllm_cpu_start.txt").read_text("utf-8").splitlines()
+    seen = [phase("\n".join(real[:count])) for count in range(len(real) + 1)]
+    assert [found.index for found in seen] == sorted(found.index for found in seen)
+    assert list(dict.fromkeys(found.name for found in seen)) == [
+        "starting",
+        "reading the configuration",
+        "starting the engine",
+        "preparing to load",
+        "loading weights",
+        "sizing the KV cache",
+        "warming up",
+        "opening the port",
+        "ready",
+    ]
+
+
 def test_an_empty_log_is_a_start() -> None:
     assert (phase("").name, phase("").index) == ("starting", 0)
 
