@@ -22,16 +22,16 @@ def _no_dash(text: str) -> str:
     return text
 
 
-def _no_equals(text: str) -> str:
-    if "=" in text:
-        raise ValueError("a name cannot hold '='")
+def _key(text: str) -> str:
+    if any(character == "=" or character.isspace() for character in text):
+        raise ValueError("a name cannot hold '=' or white space")
     return text
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[Line, AfterValidator(_no_dash)]
-Key = Annotated[Line, AfterValidator(_no_equals)]
+Key = Annotated[Line, AfterValidator(_key)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

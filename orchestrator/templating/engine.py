@@ -22,12 +22,12 @@ def packaged() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "templates"
 
 
-def _defined(function: Callable[..., str]) -> Callable[..., str]:
+def _defined(function: Callable[..., object]) -> Callable[..., object]:
     """A filter that speaks of an undefined name as such, and not as of a value that it cannot write."""
     from jinja2 import Undefined
 
     @wraps(function)
-    def strict(value: object, *arguments: object, **options: object) -> str:
+    def strict(value: object, *arguments: object, **options: object) -> object:
         return function(str(value) if isinstance(value, Undefined) else value, *arguments, **options)
 
     return strict

@@ -25,7 +25,16 @@ from orchestrator.templating.systemd import (
     systemd_value,
     systemd_word,
 )
-from orchestrator.templating.text import Unsayable, absolute, comment, line_of, plain_name, text_of, variable_name
+from orchestrator.templating.text import (
+    Unsayable,
+    absolute,
+    arguments,
+    comment,
+    line_of,
+    plain_name,
+    text_of,
+    variable_name,
+)
 
 _SAFE_ENV = re.compile(r"[A-Za-z0-9_@%+=:,./-]*", re.ASCII)
 _SPECIAL_ENV = re.compile(r'(["\\`$])')
@@ -69,10 +78,11 @@ def _yaml_escape(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-FILTERS: Mapping[str, Callable[..., str]] = {
+FILTERS: Mapping[str, Callable[..., object]] = {
     function.__name__: function
     for function in (
         absolute,
+        arguments,
         comment,
         envfile,
         json,

@@ -60,6 +60,17 @@ def plain_name(value: object) -> str:
     return text
 
 
+def arguments(values: object) -> list[str]:
+    """The values of one option: at least one, none empty, and none that would be read as another option.
+
+    vLLM turns the lists of its ``--config`` file into command-line arguments; an empty list of keys would mean no key.
+    """
+    texts = [text_of(value) for value in values] if isinstance(values, (list, tuple)) else []
+    if not texts or any(not text or text.startswith("-") for text in texts):
+        raise Unsayable("the values of an option are one or more, none of them empty or beginning with '-'")
+    return texts
+
+
 def variable_name(value: object) -> str:
     """The value when it is the name of an environment variable, as POSIX has it."""
     text = text_of(value)

@@ -156,6 +156,7 @@ def test_the_line_says_all_that_the_description_says() -> None:
         ("name: a\nimage: i\nports: [{host_ip: a, host_port: 70000, container_port: 1}]\n", "ports.0.host_port"),
         ("name: a\nimage: i\nmounts: [{source: /a}]\n", "mounts.0.target: Field required"),
         ("name: a\nimage: i\nenvironment: {'A=B': c}\n", "environment"),
+        ("name: a\nimage: i\nlabels: {'a b': c}\n", "labels"),
         ("name: a\nimage: i\ngpus: []\n", "gpus"),
         ("name: !!python/object:os.system x\nimage: i\n", ""),
         ("name: \x07\n", ""),

@@ -133,3 +133,8 @@ def test_a_refusal_never_repeats_the_value(name: str) -> None:
         filters.FILTERS[name](*arguments)
     except Unsayable as refusal:
         assert "canary" not in str(refusal)
+
+
+@pytest.mark.parametrize("value", ["a b", 'say "hi"', "it's", "$HOME `id`", "100%", "\\", "# no", "世界", "-x", "a;b"])
+def test_the_usual_can_be_said_in_an_envfile(value: str) -> None:
+    assert readers.environment_file(f"A={filters.envfile(value)}\n") == {"A": value}
