@@ -9,6 +9,10 @@ LC_ALL=C
 export LC_ALL
 watcher=
 
+# The controller, which downloads what it pushes, may be a Mac.
+command -v sha256sum >/dev/null || sha256sum() { shasum -a 256; }
+command -v sha1sum >/dev/null || sha1sum() { shasum -a 1; }
+
 event() { printf '%s\n' "$*"; }
 
 fail() { # REASON [DETAIL]
@@ -18,7 +22,10 @@ fail() { # REASON [DETAIL]
   exit 1
 }
 
-bytes_of() { stat -Lc %s "$1" 2>/dev/null || echo 0; }
+bytes_of() {
+  [ -e "$1" ] || { echo 0 && return; }
+  stat -Lc %s "$1" 2>/dev/null || stat -Lf %z "$1"
+}
 
 digest_of() {
   case $algorithm in

@@ -115,12 +115,13 @@ seen() {
   at=$1
   until [ -e "$at" ]; do at=$(dirname "$at"); done
   space=$(df -Pk "$at" | tail -n 1 | sed 's/.* \([0-9-][0-9]*\)  *[0-9-]*%\{0,1\}  *\(\/.*\)$/\1 \2/')
-  file='- -' sum=-
+  file='- -' part=0 sum=-
+  [ ! -f "$1.part" ] || part=$(stat -Lc %s "$1.part" 2>/dev/null || stat -Lf %z "$1.part")
   if [ -f "$1" ]; then
-    file=$(stat -Lc '%s %Y' "$1")
+    file=$(stat -Lc '%s %Y' "$1" 2>/dev/null || stat -Lf '%z %m' "$1")
     [ "$2" = 0 ] || sum=$(sha256sum <"$1" | cut -d ' ' -f 1)
   fi
-  printf 'seen %s %s %s %s\n' "$file" "$(stat -Lc %s "$1.part" 2>/dev/null || echo 0)" "$sum" "$space"
+  printf 'seen %s %s %s %s\n' "$file" "$part" "$sum" "$space"
 }
 """
 _SEEN = re.compile(r"seen (\d+|-) (\d+|-) (\d+) ([0-9a-f]{64}|-) (\d+) (/.*)")

@@ -1,7 +1,7 @@
 """The header of a GGUF file: what a model says about itself, read within bounds.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little endian). A hostile header
-costs at most ``_LARGEST_HEADER`` bytes of reading, and never more memory than the few values that are kept.
+costs at most ``_LARGEST_HEADER`` bytes of reading and some seconds, and no more memory than the few values kept.
 """
 
 import struct
@@ -14,6 +14,7 @@ from orchestrator.errors import UsageError
 MAGIC = b"GGUF"
 _LARGEST_HEADER = 64 << 20  # bytes; vocabularies of 260 thousand tokens with merges take some 15 MB
 _MOST_PAIRS = 1 << 16
+_MOST_ELEMENTS = 1 << 22  # of arrays that must be walked; the largest vocabularies with merges have a million
 _LONGEST_KEY = 1 << 16  # bytes, by the format
 _LONGEST_TEXT = 1 << 20  # bytes kept of a string value
 _DEEPEST = 4  # arrays in arrays
@@ -48,6 +49,7 @@ class _Reader:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = _LARGEST_HEADER
+        self._elements = _MOST_ELEMENTS
 
     def take(self, count: int) -> bytes:
         if count > self._left:
@@ -90,7 +92,10 @@ class _Reader:
         if inner in _SCALARS:
             self.skip(count * struct.calcsize(_SCALARS[inner]))
             return None
-        for _ in range(count):  # each element takes at least 8 bytes, so the bound ends this
+        self._elements -= count
+        if self._elements < 0:
+            raise _damaged(f"its arrays hold more than {_MOST_ELEMENTS} values")
+        for _ in range(count):
             if inner == _STRING:
                 self.skip(self.length())
             else:

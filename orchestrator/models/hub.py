@@ -102,7 +102,7 @@ class HubClient:
 
         Raises DeployError when it cannot be had, or is not a JSON object of at most 4 MiB.
         """
-        asked = Asked(repo, commit, self.endpoint, self.token is not None, file)
+        asked = Asked(repo, commit, self.endpoint, self.token is not None)
         url = self.url(repo, commit, file)
         body = self._ask(asked, lambda: _get_small(url, self.token))
         if body is None:

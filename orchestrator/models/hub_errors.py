@@ -19,7 +19,6 @@ class Asked:
     revision: str | None
     endpoint: str
     with_token: bool
-    file: str = ""
 
     @property
     def page(self) -> str:

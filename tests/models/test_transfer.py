@@ -187,8 +187,16 @@ def test_less_than_promised_is_refused(hub: FakeHub, host: Host, place: Path) ->
 
 @pytest.mark.parametrize(
     ("status", "message", "asked"),
-    [(401, "token", 1), (403, "token", 1), (404, "not there", 1), (410, "not there", 1), (418, "HTTP 418", 1)]
-    + [(429, "HTTP 429", 3), (503, "HTTP 503", 3), (500, "HTTP 500", 3)],
+    [
+        (401, "token", 1),
+        (403, "token", 1),
+        (404, "not there", 1),
+        (410, "not there", 1),
+        (418, "HTTP 418", 1),
+        (429, "HTTP 429", 3),
+        (500, "HTTP 500", 3),
+        (503, "HTTP 503", 3),
+    ],
 )
 def test_statuses(hub: FakeHub, host: Host, place: Path, status: int, message: str, asked: int) -> None:
     wanted = delivery(hub, place)
