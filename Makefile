@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-unit lint format lock docs demo demo-down clean clean-lab
+.PHONY: help venv lab test test-unit lint format lock docs demo demo-down clean clean-lab
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,7 +23,10 @@ $(VENV)/.installed: requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install -qq --no-build-isolation --no-deps -e .
 	@touch $@
 
-test: venv ## every test that this machine can run; the end of the output says what was skipped and why
+lab: venv ## build what the tests keep between runs: images, models (needs root and a Docker Engine; 5 minutes once)
+	$(BIN)/python -m tests.lab.prepare
+
+test: lab ## every test that this machine can run; the end of the output says what was skipped and why
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-unit: venv ## the tests that need no Docker Engine, in parallel

@@ -87,16 +87,16 @@ class Lab:
         The layers' files are hard-linked: an engine never writes to them (containers copy up), it only adds and unlinks
         names. The engine's books are copied.
         """
-        seed = self._seed(image)
+        seed = self.seed()
         volumes = f"{docker('info', '--format', '{{.DockerRootDir}}')}/volumes"
         script = (
             'cd "/v/$1/_data"; cp -al overlay2 "/v/$2/_data/"; tar -c --exclude=./overlay2 . | tar -xC "/v/$2/_data"'
         )
         docker("run", "--rm", "-v", f"{volumes}:/v", image, "sh", "-ec", script, "copy-seed", seed, volume)
 
-    def _seed(self, image: str) -> str:
+    def seed(self) -> str:
         """A kept volume: /var/lib/docker of a stopped engine that has loaded the vLLM image (2 minutes to make)."""
-        vllm = images.vllm_image()
+        image, vllm = images.host_image(), images.vllm_image()
         seed = f"{images.PREFIX}-seed-{cache.key([image, vllm, VLLM_IN_MACHINES])}"
         with cache.locked("seed"):
             mounted = ("run", "--rm", "-v", f"{seed}:/seed", image)
