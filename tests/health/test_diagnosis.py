@@ -108,3 +108,11 @@ def test_terminal_escapes_and_braces_in_a_log_are_harmless() -> None:
     assert "{0.__class__}" in found.cause
     assert "\x1b" not in found.line
     assert "\x07" not in found.cause
+
+
+def test_the_telling_line_is_the_whole_line_of_the_match() -> None:
+    log = "before\nOSError: no/such is not a local folder and is not a valid model identifier listed on 'https://x'\nafter"
+    found = diagnose(log, "vllm")
+    assert found is not None
+    assert found.line == log.split("\n")[1]
+    assert "no model no/such" in found.cause
