@@ -12,7 +12,9 @@ from orchestrator.progress import Progress
 from orchestrator.resources.files import Directory
 
 
-def apply_plan(host: Host, plan: Plan, layout: Layout, before: Manifest | None, by: str, progress: Progress) -> Manifest:
+def apply_plan(
+    host: Host, plan: Plan, layout: Layout, before: Manifest | None, by: str, progress: Progress
+) -> Manifest:
     """Carry out every change in order.
 
     The manifest is written first, with all that will be made and all that is not yet gone, so that whatever happens

@@ -1,6 +1,7 @@
 """What must be looked up before anything can be planned: which files a model is, and which archive an engine."""
 
 import hashlib
+import threading
 from pathlib import Path
 
 from orchestrator.errors import DeployError, RefusedError
@@ -25,14 +26,16 @@ class Resolver:
         self._models: dict[ModelSpec, ResolvedModel] = {}
         self._bases: dict[ModelSpec, tuple[ResolvedFiles | None, dict[str, object]]] = {}
         self._releases: dict[str, EngineRelease] = {}
+        self._lock = threading.Lock()
 
     def model(self, runtime: str) -> ResolvedModel:
         """The files of the model that a runtime serves. Raises UsageError, DeployError."""
         wanted = model_for(self._spec, runtime)
-        if wanted not in self._models:
-            with self._progress.task(f"look up {wanted.source}"):
-                self._models[wanted] = self._model(wanted)
-        return self._models[wanted]
+        with self._lock:
+            if wanted not in self._models:
+                with self._progress.task(f"look up {wanted.source}"):
+                    self._models[wanted] = self._model(wanted)
+            return self._models[wanted]
 
     def _model(self, wanted: ModelSpec) -> ResolvedModel:
         reference = references.parse(wanted.source)
@@ -52,9 +55,10 @@ class Resolver:
     def base(self, runtime: str) -> tuple[ResolvedFiles | None, dict[str, object]]:
         """Tokenizer and config files for a GGUF, and the generation_config.json among them."""
         wanted = model_for(self._spec, runtime)
-        if wanted not in self._bases:
-            self._bases[wanted] = self._base(wanted)
-        return self._bases[wanted]
+        with self._lock:
+            if wanted not in self._bases:
+                self._bases[wanted] = self._base(wanted)
+            return self._bases[wanted]
 
     def _base(self, wanted: ModelSpec) -> tuple[ResolvedFiles | None, dict[str, object]]:
         import json
@@ -74,9 +78,10 @@ class Resolver:
     def release(self, section: OllamaSpec, facts: Facts) -> EngineRelease:
         """The archive to install on a host of this processor type, with its digest. Raises DeployError."""
         key = f"{section.version}/{section.archive}/{facts.arch}"
-        if key not in self._releases:
-            self._releases[key] = self._release(section, facts)
-        return self._releases[key]
+        with self._lock:
+            if key not in self._releases:
+                self._releases[key] = self._release(section, facts)
+            return self._releases[key]
 
     def _release(self, section: OllamaSpec, facts: Facts) -> EngineRelease:
         known = ollama_release(section.version, facts.arch)

@@ -45,6 +45,12 @@ class Account(Resource):
         """A user, its group, and no group missing."""
         return {"user": "yes", "group": "yes", "missing": ""}
 
+    def command(self) -> str:
+        """``useradd``."""
+        groups = f" --groups {quote(','.join(self.groups))}" if self.groups else ""
+        home = quote(self.home)
+        return f"useradd --system --user-group --home-dir {home} --shell /usr/sbin/nologin{groups} {quote(self.name)}"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Add the group, the user, and the memberships that are missing."""
         name, home = quote(self.name), quote(self.home)

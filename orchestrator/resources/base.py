@@ -88,6 +88,10 @@ class Resource(BaseModel, ABC):
             if not observed.exists or observed.fields.get(name) != value
         )
 
+    def command(self) -> str:
+        """The equal command, for people to read (``render``); empty for what a rendered file already shows."""
+        return ""
+
     @abstractmethod
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Make it so. Safe to run again after being cut anywhere. Raises DeployError."""

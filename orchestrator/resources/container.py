@@ -10,7 +10,7 @@ from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.service import Service
-from orchestrator.templating.container import ContainerSpec
+from orchestrator.templating.container import ContainerSpec, docker_run_line
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -68,6 +68,10 @@ class Container(Service):
             names = [name for name in self.wanted()["environment"] if name in present]
             observed = observed.model_copy(update={"fields": {**observed.fields, "environment": names}})
         return super().compare(observed)
+
+    def command(self) -> str:
+        """The equal ``docker run``."""
+        return docker_run_line(self.spec)
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Start it; make it anew when it was made from something else. Raises DeployError with Docker's words."""
@@ -178,7 +182,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     gpus = None
     if spec.gpus is not None:
         ids = None if spec.gpus == "all" else [str(index) for index in spec.gpus]
-        gpus = [DeviceRequest(count=0 if ids else -1, device_ids=ids, capabilities=[["gpu"]])]
+        gpus = [DeviceRequest(count=0 if ids else -1, device_ids=ids or [], capabilities=[["gpu"]])]
     return {
         # not "binds": their text form breaks on a colon in a path, and Docker makes missing sources as root
         "mounts": [Mount(item.target, item.source, type=item.type, read_only=item.read_only) for item in spec.mounts],

@@ -12,8 +12,8 @@ from orchestrator.resources.observe import fields
 class Converted(Resource):
     """A folder of bf16 safetensors made from ``source``, a GGUF on the host whose content is ``sha256``.
 
-    ``command`` starts a Python that has transformers, gguf and accelerate and reads its program from standard input
-    (``-``); the program (``program``) is called with source and destination as ``inside_source`` and ``inside_path``,
+    ``command_words`` start a Python that has transformers, gguf and accelerate and reads its program from standard
+    input (``-``); ``program`` is called with source and destination as ``inside_source`` and ``inside_path``,
     the same paths as that Python sees them (in a container they differ).
     """
 
@@ -23,7 +23,7 @@ class Converted(Resource):
     path: str
     source: str
     sha256: str
-    command: tuple[str, ...]
+    command_words: tuple[str, ...]
     inside_source: str
     inside_path: str
     program: str
@@ -47,9 +47,16 @@ class Converted(Resource):
         """Made from this GGUF."""
         return {"source": self.sha256}
 
+    def command(self) -> str:
+        """The program, and what it is called with."""
+        words = " ".join(
+            quote(word) for word in [*self.command_words, self.inside_source, self.inside_path, self.sha256]
+        )
+        return f"{words} < dequantize.py"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Convert. It takes about 40 s per 100 MB on two cores. Raises DeployError with the program's last lines."""
-        words = [*self.command, self.inside_source, self.inside_path, self.sha256]
+        words = [*self.command_words, self.inside_source, self.inside_path, self.sha256]
         script = f"umask 022; exec {' '.join(quote(word) for word in words)}"
         with progress.task(f"dequantize {self.source.rsplit('/', 1)[-1]} for the CPU") as task:
             result = host.run(

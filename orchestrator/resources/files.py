@@ -61,6 +61,10 @@ class Directory(Owned):
         """A directory with this mode and owner."""
         return {"type": "directory", "mode": self.mode, "owner": self.owner, "group": self.group}
 
+    def command(self) -> str:
+        """``install -d``."""
+        return f"install -d {self.ownership()} {quote(self.path)}"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Make it with its parents, or correct its mode and owner."""
         run_or_fail(host, f"cannot make the directory {self.path}", f"install -d {self.ownership()} {quote(self.path)}")
@@ -183,6 +187,10 @@ class ApiKey(Owned):
     def wanted(self) -> Fields:
         """A private key file and its copy in vLLM's form."""
         return {"type": "file", "mode": self.mode, "owner": self.owner, "group": self.group, "config": "same"}
+
+    def command(self) -> str:
+        """How a key is made, in short; the real one is made on the host and stays there."""
+        return f"# an API key of 256 random bits, mode {self.mode}: {quote(self.path)}"
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Make a key of 256 random bits if there is none, and write both files."""

@@ -41,6 +41,10 @@ class Image(Resource):
         """Nothing but its presence: a pinned reference does not change."""
         return {}
 
+    def command(self) -> str:
+        """``docker pull`` or ``docker load``."""
+        return f"docker load --input {quote(self.archive)}" if self.archive else f"docker pull {quote(self.reference)}"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Pull it, or send the archive. Raises DeployError with the registry's words."""
         from docker.errors import DockerException
@@ -71,7 +75,8 @@ class Image(Resource):
             progress.task(f"load {self.reference}", total=size, unit="bytes") as task,
             Path(self.archive).open("rb") as source,
         ):
-            for _ in client.api.load_image(_Counted(source, task)):
+            # the SDK is untyped here; it sends any iterable of bytes as it comes
+            for _ in client.api.load_image(_Counted(source, task)):  # type: ignore[no-untyped-call]
                 pass
         try:
             client.images.get(self.reference)

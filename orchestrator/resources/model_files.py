@@ -57,6 +57,14 @@ class ModelFiles(Resource):
         """Every file, whole."""
         return {file.path: file.size for file in self.files}
 
+    def command(self) -> str:
+        """``curl`` for each file."""
+        lines = [
+            f"curl -fL --create-dirs -o {quote(f'{self.path}/{file.path}')} {quote(file.url or f'file://{file.local}')}"
+            for file in self.files
+        ]
+        return "\n".join(lines)
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Fetch or push what is missing. Raises DeployError; what has come stays for the next run."""
         missing = [file for file in self.files if observed.fields.get(file.path) != file.size]

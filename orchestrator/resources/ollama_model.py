@@ -71,6 +71,14 @@ class OllamaModel(Resource):
         """Made from this Modelfile, with its weights in the store."""
         return {"modelfile": self.modelfile_sha256, "blob": "yes"}
 
+    def command(self) -> str:
+        """``ollama create``, after the weights are linked in by content."""
+        blob = quote(f"{self.store}/blobs/sha256-{self.sha256}")
+        create = (
+            f"OLLAMA_HOST={quote(self.api)} {quote(self.binary)} create {quote(self.name)} -f {quote(self.modelfile)}"
+        )
+        return f"ln {quote(self.gguf)} {blob}\n{create}"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Link the weights into the store and let Ollama make the model. Raises DeployError with Ollama's words."""
         create = script(

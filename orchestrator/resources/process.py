@@ -66,6 +66,10 @@ class Process(Service):
         words = status.split()
         return len(words) > 1 and words[0] == self.name and words[1] in ("RUNNING", "STARTING")
 
+    def command(self) -> str:
+        """``supervisorctl``."""
+        return f"{quote(self.venv + '/bin/supervisord')} -c {quote(self.conf)} && {self._ctl('update')}"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Start supervisord if it is not there, let it read the program file, and (re)start the program."""
         mark = quote(self.mark)

@@ -48,6 +48,14 @@ class Release(Resource):
         """Unpacked from this archive, with its program."""
         return {"sha256": self.sha256, "binary": "yes"}
 
+    def command(self) -> str:
+        """``curl`` and ``tar``."""
+        fetch = f"curl -fL {quote(self.source)}" if "://" in self.source else f"cat {quote(self.source)}"
+        unpack = "--zstd" if self.source.endswith(".zst") else "-z"
+        return (
+            f"mkdir -p {quote(self.path)} && {fetch} | tar {unpack} -xf - -C {quote(self.path)}  # sha256 {self.sha256}"
+        )
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Bring the archive and unpack it beside its place, then rename. Raises DeployError for an unsafe archive."""
         suffix = ".tar.zst" if self.source.endswith(".zst") else ".tgz"

@@ -64,6 +64,10 @@ class Unit(Service):
         """Running, enabled at boot, started from the present files."""
         return {"active": True, "enabled": True, "fingerprint": self.fingerprint}
 
+    def command(self) -> str:
+        """``systemctl``."""
+        return f"systemctl daemon-reload && systemctl enable --now {quote(self.name)}"
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Enable it, and (re)start it when it is down or runs from other files than wanted."""
         name, mark = quote(self.name), quote(self.mark)

@@ -52,6 +52,11 @@ class Venv(Resource):
         """Made by this recipe, with its interpreter in place."""
         return {"recipe": self.recipe, "python": "yes"}
 
+    def command(self) -> str:
+        """``venv`` and ``pip``."""
+        steps = [f"{quote(self.path + '/bin/pip')} {' '.join(quote(word) for word in step)}" for step in self.steps]
+        return "\n".join([f"{quote(self.python)} -m venv {quote(self.path)}", *steps])
+
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Make it from nothing. Raises DeployError with pip's last lines."""
         path = quote(self.path)

@@ -198,7 +198,7 @@ class _Wanted:
             path=self.served_path,
             source=f"{folder}/{main.path}",
             sha256=main.sha256,
-            command=python,
+            command_words=python,
             inside_source=f"{inside}/{main.path}",
             inside_path=f"{inside}{self.served_path.removeprefix(folder)}",
             program=files("orchestrator.runtimes").joinpath("assets/dequantize.py").read_text(encoding="utf-8"),

@@ -107,7 +107,9 @@ def generation_config(spec: Spec, base: dict[str, object]) -> dict[str, object]:
     penalties are dropped by transformers, so they travel as an argument (reference/vllm.md section 8).
     """
     ids, sampling = token_ids(spec), spec.sampling
-    own = {name: base[name] for name in ("bos_token_id", "pad_token_id", "eos_token_id") if name in base}
+    own: dict[str, object] = {
+        name: base[name] for name in ("bos_token_id", "pad_token_id", "eos_token_id") if name in base
+    }
     said: dict[str, object | None] = {
         "bos_token_id": ids.bos,
         "pad_token_id": ids.pad,

@@ -2,9 +2,9 @@
 
 Runs on the host with the Python of the vLLM venv or image, and imports nothing of deployctl:
 
-    python dequantize.py SOURCE.gguf DESTINATION --source-sha256 HEX
+    python - SOURCE.gguf DESTINATION SHA256 < dequantize.py
 
-The work happens in ``DESTINATION.part`` and is renamed at the end, so DESTINATION is whole or absent; a run that was
+SHA256 is that of SOURCE, as its deliverer verified it. The work happens in ``DESTINATION.part`` and is renamed at the end, so DESTINATION is whole or absent; a run that was
 cut is redone from the start. A DESTINATION whose ``deployctl.json`` names the same source is left as it is. Progress
 goes to standard output as lines ``progress: TEXT``. Exit status: 0 done, 1 failed, 2 usage, 3 a package is missing.
 
@@ -121,10 +121,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Dequantize a GGUF file into bf16 safetensors.")
     parser.add_argument("source", type=Path)
     parser.add_argument("destination", type=Path)
-    parser.add_argument("--source-sha256", required=True, type=sha256_hex)
+    parser.add_argument("sha256", type=sha256_hex)
     arguments = parser.parse_args()
     source, destination = arguments.source.absolute(), arguments.destination.absolute()
-    if is_done(destination, arguments.source_sha256):
+    if is_done(destination, arguments.sha256):
         progress("already dequantized")
         return 0
     if not source.is_file():
@@ -133,7 +133,12 @@ def main() -> int:
     if missing := missing_packages():
         print(f"error: missing Python packages: {' '.join(missing)}", file=sys.stderr)
         return MISSING_PACKAGE
-    dequantize(source, destination, arguments.source_sha256)
+    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"})
+    try:
+        dequantize(source, destination, arguments.sha256)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        print(f"error: cannot dequantize {source.name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
     progress("done")
     return 0
 

@@ -1,0 +1,101 @@
+"""``deployctl down``: take away exactly what was applied."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import common_options, host_options
+from orchestrator.errors import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.session import Session
+    from orchestrator.hosts.base import Host
+    from orchestrator.planning.deploy import Survey
+    from orchestrator.planning.manifest import Manifest
+
+_EPILOG = """\b
+Examples:
+  deployctl down vllm --host gpu01       stop and remove vLLM; its model stays
+  deployctl down --purge                 everything, models and data too
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("name", required=False, metavar="[ollama|vllm|NAME]")
+@click.option("--purge", is_flag=True, help="Delete models, data and images too.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@host_options
+@common_options
+def down(name: str | None, purge: bool, yes: bool, **options: Any) -> int:
+    """Stop and remove a deployment, or all of them. Only what deployctl made goes; twice is fine."""
+    from orchestrator.cli.session import Session
+
+    return int(_Down(Session(options), name, purge, yes).run())
+
+
+class _Down:
+    def __init__(self, session: "Session", name: str | None, purge: bool, yes: bool) -> None:
+        self.session, self.name, self.purge, self.yes = session, name, purge, yes
+        self.console = session.console
+
+    def run(self) -> ExitStatus:
+        from orchestrator.cli.session import error_document, worst
+        from orchestrator.planning.deploy import survey
+
+        hosts = self.session.open(self.session.entries())
+        try:
+            surveyed = self.session.on_each(hosts, lambda host: survey(host, self.session.scope))
+            found = {outcome.host.name: outcome.value for outcome in surveyed if outcome.value is not None}
+            chosen = {host: self._chosen(seen) for host, seen in found.items()}
+            self._confirm(chosen)
+            ready = [outcome.host for outcome in surveyed if outcome.value is not None]
+            with self.console.progress():
+                done = self.session.on_each(
+                    ready, lambda host: self._take_down(host, found[host.name], chosen[host.name])
+                )
+        finally:
+            for host in hosts:
+                host.close()
+        failures = [error for outcomes in (surveyed, done) for item in outcomes if (error := item.error)]
+        status = worst([error.status for error in failures])
+        self.console.document(
+            {
+                "schema": "deployctl.down/1",
+                "exit_code": int(status),
+                "deployments": [item for outcome in done for item in outcome.value or ()],
+                "errors": [error_document(error) for error in failures],
+            }
+        )
+        return status
+
+    def _chosen(self, seen: "Survey") -> "list[Manifest]":
+        wanted = [item for item in seen.manifests if self.name in (None, item.name, item.runtime)]
+        return [item for item in wanted if item.status != "down" or self.purge]
+
+    def _confirm(self, chosen: "dict[str, list[Manifest]]") -> None:
+        import sys
+
+        if self.yes or not any(chosen.values()):
+            return
+        for host, manifests in chosen.items():
+            for manifest in manifests:
+                self.console.tell(f"{manifest.name} on {host}{': with its models and data' if self.purge else ''}")
+        if self.console.json_mode or not sys.stdin.isatty():
+            raise UsageError("nobody is there to confirm", remedy="add --yes")
+        click.confirm("Take this down?", abort=True, err=True)
+
+    def _take_down(self, host: "Host", seen: "Survey", chosen: "list[Manifest]") -> list[dict[str, Any]]:
+        from orchestrator.planning.apply import take_down
+
+        if not chosen:
+            self.console.say(f"{self.name or 'deployments'} on {host.name}: nothing to take down")
+        results, left = [], list(seen.manifests)
+        for manifest in chosen:
+            left.remove(manifest)
+            progress = self.console.for_host(host.name)
+            kept = take_down(host, manifest, left, seen.facts.layout, progress, purge=self.purge)
+            self.console.say(f"{manifest.name} on {host.name}: down")
+            for thing in kept:
+                self.console.say(f"  kept: {thing} (--purge deletes it)")
+            results.append({"host": host.name, "name": manifest.name, "runtime": manifest.runtime, "kept": list(kept)})
+        return results

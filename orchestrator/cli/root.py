@@ -1,0 +1,77 @@
+"""The command ``deployctl``: its verbs, and the one place where failures become messages and exit codes.
+
+Nothing heavy is imported here: each verb imports what it needs when it runs, so that ``--help`` is quick.
+"""
+
+import sys
+import traceback
+
+import click
+
+from orchestrator import __version__
+from orchestrator.cli import down, hosts, logs, render, schema, status, up, version
+from orchestrator.errors import DeployError, ExitStatus
+
+_EPILOG = """\b
+Examples:
+  deployctl up ollama
+  deployctl up vllm --host gpu01 --gpu-mem 1.0 --max-model-len 24576
+  deployctl status --host gpu01
+  deployctl down vllm --host gpu01
+
+\b
+Exit codes: 0 done, 1 failed, 2 usage or bad spec, 3 host unreachable or not trusted,
+4 refused before any change, 5 deployed but unhealthy, 6 locked, 7 differences found, 130 interrupted.
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="deployctl")
+def group() -> None:
+    """Deploy self-hosted LLMs: from a Linux machine, here or over SSH, to a healthy OpenAI-compatible endpoint."""
+
+
+for verb in (up.up, down.down, status.status, render.render, logs.logs, hosts.hosts, schema.schema, version.version):
+    group.add_command(verb)
+
+
+def cli(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit with its status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(int(_run(words)))
+
+
+def _run(words: list[str]) -> int:
+    json_mode, verbose = "--json" in words, "--verbose" in words or "-v" in words
+    try:
+        result = group.main(words, prog_name="deployctl", standalone_mode=False)
+        return int(result) if isinstance(result, int) else int(ExitStatus.DONE)
+    except DeployError as error:
+        return _explain(error, json_mode=json_mode)
+    except click.exceptions.Abort:
+        click.echo("interrupted: nothing more is done; run the same command again to go on", err=True)
+        return int(ExitStatus.INTERRUPTED)
+    except KeyboardInterrupt:
+        click.echo("interrupted: run the same command again to go on", err=True)
+        return int(ExitStatus.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitStatus.USAGE)
+    except BrokenPipeError:  # `deployctl logs | head`
+        sys.stderr.close()
+        return int(ExitStatus.DONE)
+    except Exception as error:
+        click.echo(f"error: internal: {type(error).__name__} (run with --verbose for where)", err=True)
+        if verbose:
+            traceback.print_exc()
+        return int(ExitStatus.FAILED)
+
+
+def _explain(error: DeployError, *, json_mode: bool) -> int:
+    from orchestrator.cli.console import Console
+    from orchestrator.cli.session import error_document
+
+    console = Console(json_mode=json_mode, verbose=False, color=True)
+    console.error(error)
+    console.document({"schema": "deployctl.error/1", "error": error_document(error)})
+    return int(error.status)

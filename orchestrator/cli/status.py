@@ -1,0 +1,157 @@
+"""``deployctl status``: every deployment of the hosts, as it is now."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import common_options, host_options
+from orchestrator.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from orchestrator.cli.session import Session
+    from orchestrator.hosts.base import Host
+    from orchestrator.planning.condition import Condition
+
+_COLORS = {"serving": "green", "starting": "yellow", "unfinished": "yellow", "failed": "red", "stopped": "red"}
+
+_EPILOG = """\b
+Examples:
+  deployctl status
+  deployctl status --host gpus --json
+  deployctl status --watch
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until interrupted.")
+@click.option("--exit-code", is_flag=True, help="Exit with 7 when something is not as it was applied, or not serving.")
+@host_options
+@common_options
+def status(watch: bool, exit_code: bool, **options: Any) -> int:
+    """Show every deployment: state, model, context, endpoint, age, and what differs from what was applied."""
+    from orchestrator.cli.session import Session
+
+    session = Session(options)
+    hosts = session.open(session.entries())
+    try:
+        while True:
+            result = _once(session, hosts, exit_code=exit_code, clear=watch)
+            if not watch:
+                return int(result)
+            _pause(2.0)
+    finally:
+        for host in hosts:
+            host.close()
+
+
+def _pause(seconds: float) -> None:
+    from orchestrator.health.clock import SystemClock
+
+    SystemClock().sleep(seconds)
+
+
+def _once(session: "Session", hosts: "list[Host]", *, exit_code: bool, clear: bool) -> ExitStatus:
+    from orchestrator.cli.session import error_document, worst
+    from orchestrator.planning.condition import conditions
+    from orchestrator.planning.deploy import survey
+
+    def look(host: "Host") -> "list[Condition]":
+        seen = survey(host, session.scope)
+        for problem in seen.problems:
+            session.console.tell(f"[{host.name}] warning: {problem}", fg="yellow")
+        return conditions(host, seen.manifests)
+
+    outcomes = session.on_each(hosts, look)
+    found = [(outcome.host.name, item) for outcome in outcomes for item in outcome.value or ()]
+    if clear and not session.console.json_mode:
+        click.clear()
+    _table(session, found, silent=[outcome.host.name for outcome in outcomes if outcome.value == []])
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    statuses = [error.status for error in failures]
+    if exit_code and any(item.state != "serving" or item.drift for _, item in found):
+        statuses.append(ExitStatus.DIFFERENT)
+    document = {
+        "schema": "deployctl.status/1",
+        "exit_code": int(worst(statuses)),
+        "deployments": [_json(host, item) for host, item in found],
+        "errors": [error_document(error) for error in failures],
+    }
+    session.console.document(document)
+    return worst(statuses)
+
+
+def _table(session: "Session", found: "list[tuple[str, Condition]]", silent: list[str]) -> None:
+    console = session.console
+    if console.json_mode:
+        return
+    rows: list[tuple[str, ...]] = [("HOST", "NAME", "STATE", "MODEL", "CONTEXT", "ENDPOINT", "APPLIED")]
+    rows += [_row(host, item) for host, item in found]
+    if found:
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for number, row in enumerate(rows):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            if number:
+                cells[2] = click.style(cells[2], fg=_COLORS.get(found[number - 1][1].state))
+            console.say("  ".join(cells).rstrip())
+    for host, item in found:
+        for line in _remarks(item):
+            console.say(f"  {item.manifest.name} on {host}: {line}", fg="red" if "OPEN" in line else "yellow")
+    for host in silent:
+        console.say(f"{host}: nothing is deployed")
+
+
+def _row(host: str, item: "Condition") -> tuple[str, ...]:
+    summary = item.manifest.summary
+    return (
+        host,
+        item.manifest.name,
+        item.state,
+        summary.get("model", ""),
+        summary.get("context", ""),
+        item.manifest.endpoint.url,
+        _age(item.manifest.applied_at),
+    )
+
+
+def _remarks(item: "Condition") -> list[str]:
+    lines = []
+    if item.manifest.exposed:
+        lines.append("OPEN: the engine can be reached from outside this host, without a gateway")
+    if item.state == "unfinished":
+        lines.append("a run began and did not finish: `deployctl up` goes on, `deployctl down` clears away")
+    if item.state in ("failed", "stopped"):
+        lines.append(f"{item.service.detail}: see `deployctl logs {item.manifest.name}`")
+    for drift in item.drift:
+        fields = ", ".join(difference.field for difference in drift.differences) or "gone"
+        lines.append(
+            f"{drift.title} {drift.identity} differs from what was applied ({fields}); `deployctl up` repairs it"
+        )
+    return lines
+
+
+def _age(moment: str) -> str:
+    """How long ago, in the largest unit that fits."""
+    from datetime import UTC, datetime
+
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{max(0, seconds)} s ago"
+
+
+def _json(host: str, item: "Condition") -> dict[str, Any]:
+    manifest = item.manifest
+    return {
+        "host": host,
+        "name": manifest.name,
+        "runtime": manifest.runtime,
+        "state": item.state,
+        "endpoint": manifest.endpoint.model_dump(),
+        "exposed": manifest.exposed,
+        "summary": manifest.summary,
+        "applied_at": manifest.applied_at,
+        "applied_by": manifest.applied_by,
+        "service": item.service.model_dump(mode="json"),
+        "drift": [drift.model_dump(mode="json") for drift in item.drift],
+    }
