@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.spec.document import read_document
 from orchestrator.spec.inventory_file import GroupSettings, HostSettings, InventoryFile, Settings
-from orchestrator.spec.load import flat, put
 from orchestrator.spec.models import Spec
+from orchestrator.spec.nested import flat, put
 from orchestrator.spec.problems import Origins, Path, did_you_mean, got, problems_of, refuse, validated
 
 DEFAULTS: Path = ("defaults",)

@@ -34,6 +34,10 @@ def _not_local(name: str) -> str:
     return name
 
 
+Hop = Annotated[str, AfterValidator(check_hop)]
+Hops = Annotated[tuple[Hop, ...], BeforeValidator(_hops, json_schema_input_type=tuple[str, ...] | str)]
+
+
 class Settings(Section):
     """What descends from defaults to groups, from groups to their children, and to hosts. None says nothing."""
 
@@ -48,12 +52,7 @@ class Settings(Section):
         description="Path of the private key file on this machine; `~` is the home.",
         examples=["~/.ssh/id"],
     )
-    jump: (
-        Annotated[
-            tuple[Annotated[str, AfterValidator(check_hop)], ...], BeforeValidator(_hops, json_schema_input_type=Any)
-        ]
-        | None
-    ) = Field(
+    jump: Hops | None = Field(
         default=None,
         description="Hosts to go through, the first one first: names of the inventory or of the SSH configuration, "
         "or user@host:port. An empty list goes straight.",
@@ -64,7 +63,7 @@ class Settings(Section):
         description="Become root by sudo: always, never, or auto: where sudo lets us. Without it auto.",
         examples=["auto"],
     )
-    vars: Annotated[dict[str, Any], BeforeValidator(_empty)] = Field(
+    vars: Annotated[dict[str, Any], BeforeValidator(_empty, json_schema_input_type=dict[str, Any] | None)] = Field(
         default={},
         description="Keys of the spec that differ here, nested or dotted (`vllm.gpu_mem: 0.9`). Nearer ones win.",
         examples=[{"vllm": {"gpu_mem": 0.9}}],
@@ -93,15 +92,24 @@ class GroupSettings(Settings):
 EntryName = Annotated[str, ENTRY_NAME, AfterValidator(_not_local)]
 
 
+def _or_nothing(section: type) -> BeforeValidator:
+    """`gpu01:` alone is a section without settings."""
+    return BeforeValidator(_empty, json_schema_input_type=section | None)
+
+
+Hosts = dict[EntryName, Annotated[HostSettings, _or_nothing(HostSettings)]]
+Groups = dict[EntryName, Annotated[GroupSettings, _or_nothing(GroupSettings)]]
+
+
 class InventoryFile(Section):
     """An inventory file; a folder of them counts as one inventory."""
 
-    defaults: Annotated[Settings, BeforeValidator(_empty)] = Field(
+    defaults: Annotated[Settings, _or_nothing(Settings)] = Field(
         default=Settings(), description="Settings of every host that says nothing nearer.", examples=[{"user": "ops"}]
     )
-    hosts: Annotated[dict[EntryName, Annotated[HostSettings, BeforeValidator(_empty)]], BeforeValidator(_empty)] = (
-        Field(default={}, description="Machines by name.", examples=[{"gpu01": {"address": "10.0.0.11"}}])
+    hosts: Annotated[Hosts, _or_nothing(Hosts)] = Field(
+        default={}, description="Machines by name.", examples=[{"gpu01": {"address": "10.0.0.11"}}]
     )
-    groups: Annotated[dict[EntryName, Annotated[GroupSettings, BeforeValidator(_empty)]], BeforeValidator(_empty)] = (
-        Field(default={}, description="Groups by name.", examples=[{"gpus": {"hosts": ["gpu01"]}}])
+    groups: Annotated[Groups, _or_nothing(Groups)] = Field(
+        default={}, description="Groups by name.", examples=[{"gpus": {"hosts": ["gpu01"]}}]
     )

@@ -53,7 +53,7 @@ class Spec(Section):
     )
     system: Text | None = Field(
         default="You are a helpful AI assistant.",
-        description="System prompt of the model in Ollama; null for none. (At vLLM the clients send one.)",
+        description="System prompt of the model in Ollama; null for none. At vLLM the clients send one.",
         examples=["You are a helpful AI assistant."],
     )
     hub: HubSpec = Field(default=HubSpec(), description="How the Hub is reached.", examples=[{}])

@@ -14,7 +14,7 @@ _NAMES = {
     "number": "number",
     "string": "text",
     "boolean": "true or false",
-    "null": "nothing",
+    "null": "null",
 }
 
 
@@ -28,27 +28,35 @@ def inventory_reference() -> str:
     return "\n".join([_HEAD, *_rows(inventory_schema())]) + "\n"
 
 
-def _rows(root: Schema, section: Schema | None = None, above: str = "") -> Iterator[str]:
-    for key, schema in (section or root)["properties"].items():
+def _rows(root: Schema) -> Iterator[str]:
+    yield from _section_rows(root, root, "", {})
+
+
+def _section_rows(root: Schema, section: Schema, above: str, known: dict[str, str]) -> Iterator[str]:
+    """The keys of a section and of the sections in it; one that was ``known`` before is only referred to."""
+    for key, schema in section["properties"].items():
         name = above + key
-        inner, suffix = _section(root, schema)
-        kind = "section" if inner and not suffix else "sections by name" if inner else _kind(schema)
-        default = "" if inner or "default" not in schema else f"`{json.dumps(schema['default'], ensure_ascii=False)}`"
-        yield f"| `{name}` | {_cell(kind)} | {_cell(default)} | {_cell(schema['description'])} |"
-        if inner:
-            yield from _rows(root, inner, f"{name}.{suffix}")
+        definition, by_name = _section(schema)
+        if definition:
+            kind = "sections by name" if by_name else "section"
+            kind += f" like `{known[definition]}`" if definition in known else ""
+        else:
+            kind = _kind(schema)
+        default = json.dumps(schema["default"], ensure_ascii=False) if "default" in schema and not definition else ""
+        yield f"| `{name}` | {_cell(kind)} | {_cell(default and f'`{default}`')} | {_cell(schema['description'])} |"
+        if definition and definition not in known:
+            known[definition] = name
+            yield from _section_rows(root, root["$defs"][definition], f"{name}.NAME." if by_name else f"{name}.", known)
 
 
-def _section(root: Schema, schema: Schema) -> tuple[Schema | None, str]:
-    """The schema of the section behind a key, and what stands between the key and the section's own keys."""
-    choices = [schema, *schema.get("anyOf", ())]
-    for choice in choices:
+def _section(schema: Schema) -> tuple[str, bool]:
+    """The definition of the section behind a key (empty: none), and whether the user names such sections."""
+    for choice in (schema, *schema.get("anyOf", ())):
         if "$ref" in choice:
-            return root["$defs"][choice["$ref"].rpartition("/")[2]], ""
-        mapped = choice.get("additionalProperties")
-        if isinstance(mapped, dict) and "$ref" in mapped:
-            return root["$defs"][mapped["$ref"].rpartition("/")[2]], "NAME."
-    return None, ""
+            return choice["$ref"].rpartition("/")[2], False
+        for named in choice.get("patternProperties", {}).values():
+            return _section(named)[0], True
+    return "", False
 
 
 def _kind(schema: Schema) -> str:

@@ -36,7 +36,9 @@ _KV_SPACE = "VLLM_CPU_KVCACHE_SPACE"
 GPUS_SCHEMA = {
     "anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}]
 }
-IDS_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "array", "items": {"type": "integer"}}]}
+IDS_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "array", "items": {"type": "integer"}}, {"type": "null"}]
+}
 LENGTH_SCHEMA = {"anyOf": [{"enum": ["auto", -1]}, *TOKENS_SCHEMA["anyOf"]]}
 
 
