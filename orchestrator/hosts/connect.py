@@ -41,11 +41,11 @@ def open_host(
     known_hosts: Path | None = None,
     connect_timeout: float = 10.0,
 ) -> Host:
-    """The host of an inventory entry (``local`` is this machine), which connects on first use.
+    """The host of an inventory entry (address ``local`` is this machine), which connects on first use.
 
     ``connect_timeout`` is in seconds, for each hop.
     """
-    if "local" in (entry.name, entry.address):
+    if entry.address == "local":
         return LocalHost(entry.become, sudo_password)
     if known_hosts is None and (named := os.environ.get(KNOWN_HOSTS)):
         known_hosts = Path(named).expanduser()

@@ -121,7 +121,8 @@ def over_process(argv: list[str], before: bytes, host: Host) -> DockerClient:
             )
         threading.Thread(target=process.wait, daemon=True).start()  # it ends when the line is closed
         near.settimeout(timeout)
-        near.sendall(before)
+        if before:
+            near.sendall(before)
         return near
 
     return over(dial, host, scheme="http+docker://localhost")

@@ -10,9 +10,10 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.errors import UnreachableError
+from orchestrator.hosts import known_hosts
 from orchestrator.hosts.base import quote
 from orchestrator.hosts.shell import Become
 
@@ -44,27 +45,35 @@ class Entry(Protocol):
     def become(self) -> Become: ...  # noqa: D102
 
 
-class UnknownHostKeyError(Exception):
-    """A machine showed a key that no known_hosts file has."""
+class HostKeyError(Exception):
+    """A machine showed a key that is not known; ``known`` holds its known_hosts lines, if it has others."""
 
-    def __init__(self, key: "paramiko.PKey") -> None:
+    def __init__(self, key: "paramiko.PKey", known: Sequence[str]) -> None:
         super().__init__()
         self.key = key
+        self.known = known
 
 
 class _Strict:
-    """A paramiko policy for keys that are not known: never."""
+    """A paramiko policy: only the keys of these known_hosts lines."""
 
-    def missing_host_key(self, client: object, hostname: str, key: "paramiko.PKey") -> NoReturn:
-        raise UnknownHostKeyError(key)
+    def __init__(self, known: Sequence[str]) -> None:
+        self._known = known
 
+    def missing_host_key(self, client: object, hostname: str, key: "paramiko.PKey") -> None:
+        if (key.get_name(), key.get_base64()) not in map(known_hosts.key_of, self._known):
+            raise HostKeyError(key, self._known)
 
-def known_hosts_files(extra: Path | None = None) -> list[Path]:
-    """The files whose keys are trusted: the system's, the user's, and ``extra``; those that exist."""
-    files = [Path("/etc/ssh/ssh_known_hosts"), Path("~/.ssh/known_hosts").expanduser()]
-    if extra is not None and extra not in files:
-        files.append(extra)
-    return [file for file in files if file.is_file()]
+    def transport(self, sock: Any, **options: Any) -> "paramiko.Transport":  # noqa: ANN401 (paramiko's factory)
+        """A transport that asks first for a key of a type that is known."""
+        import paramiko
+
+        transport = paramiko.Transport(sock, **options)
+        security = transport.get_security_options()
+        types = {kind for kind, _ in map(known_hosts.key_of, self._known)}
+        types |= {"rsa-sha2-512", "rsa-sha2-256"} if "ssh-rsa" in types else set()
+        security.key_types = sorted(security.key_types, key=lambda kind: kind not in types)
+        return transport
 
 
 def host_key_name(connection: "Connection") -> str:
@@ -75,7 +84,7 @@ def host_key_name(connection: "Connection") -> str:
 class Route:
     """Connections to the jump hosts and, last, to the host. ~/.ssh/config is honoured on the way."""
 
-    def __init__(self, entry: Entry, *, known_hosts: Path | None = None, timeout: float = 10.0) -> None:
+    def __init__(self, entry: Entry, *, known_hosts_file: Path | None = None, timeout: float = 10.0) -> None:
         """``timeout`` is in seconds, for each hop. Raises UnreachableError when the way makes no sense."""
         from fabric import Config
         from paramiko.ssh_exception import SSHException
@@ -84,7 +93,7 @@ class Route:
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
         self.entry = entry
         self._timeout = timeout
-        self._files = known_hosts_files(known_hosts)
+        self._trusted = known_hosts.trusted_files(known_hosts_file)
         if entry.key is not None and not entry.key.expanduser().is_file():
             raise UnreachableError(
                 f"the key file {entry.key} is missing", host=entry.name, remedy=f"name the right key for {entry.name}"
@@ -156,9 +165,9 @@ class Route:
             forward_agent=False,
             **options,
         )
-        connection.client.set_missing_host_key_policy(_Strict())
-        for file in self._files:
-            connection.client.load_system_host_keys(str(file))
+        policy = _Strict(known_hosts.lines_of(host_key_name(connection), self._trusted))
+        connection.client.set_missing_host_key_policy(policy)
+        connection.connect_kwargs["transport_factory"] = policy.transport
         return connection
 
     def _open(self, connection: "Connection") -> None:
@@ -167,7 +176,7 @@ class Route:
 
         try:
             connection.open()
-        except (UnknownHostKeyError, SSHException, OSError, EOFError, ValueError) as error:
+        except (HostKeyError, SSHException, OSError, EOFError, ValueError) as error:
             connection.client.close()
             raise explain(error, self.entry, connection, is_jump=connection is not self.hops[-1]) from None
         transport: paramiko.Transport = connection.transport
@@ -191,12 +200,14 @@ def explain(error: BaseException, entry: Entry, connection: "Connection", *, is_
     def unreachable(what: str, why: str, remedy: str) -> UnreachableError:
         return UnreachableError(what, host=entry.name, why=why, remedy=remedy)
 
-    if isinstance(error, UnknownHostKeyError):
+    if isinstance(error, HostKeyError) and not error.known:
         return unreachable(f"the key of {where} is not known", f"it shows {_shown(error.key)}", trust)
-    if isinstance(error, paramiko.BadHostKeyException):
+    if isinstance(error, HostKeyError):
         return unreachable(
             f"THE HOST KEY OF {where} HAS CHANGED: the machine was reinstalled, or somebody is in between",
-            f"known: {_shown(error.expected_key)}\noffered: {_shown(error.key)}",
+            "\n".join(
+                [*(f"known: {known_hosts.described(line)}" for line in error.known), f"shown: {_shown(error.key)}"]
+            ),
             "compare it on the machine's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); "
             f"if it is right: {trust} --replace",
         )

@@ -174,7 +174,7 @@ class SSHHost:
             if transport is not None and transport.is_active():
                 return transport
             self.close()
-        route = Route(self._entry, known_hosts=self._known_hosts, timeout=self._connect_timeout)
+        route = Route(self._entry, known_hosts_file=self._known_hosts, timeout=self._connect_timeout)
         try:
             transport = route.open()
         except UnreachableError:

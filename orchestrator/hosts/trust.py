@@ -1,20 +1,15 @@
 """Host keys: what a machine shows, what is known of it, and writing down what a person has compared."""
 
-import base64
-import binascii
-import hashlib
-import os
 import socket
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import RefusedError, UnreachableError
+from orchestrator.hosts import known_hosts as files
 from orchestrator.hosts.base import quote
-from orchestrator.hosts.route import Entry, Route, explain, host_key_name, known_hosts_files
+from orchestrator.hosts.route import Entry, Route, explain, host_key_name
 
 if TYPE_CHECKING:
     from fabric import Connection
@@ -32,19 +27,14 @@ class HostKey:
     line: str
 
 
-def known_hosts_path() -> Path:
-    """Where ``hosts trust`` writes unless told otherwise: the user's own file."""
-    return Path("~/.ssh/known_hosts").expanduser()
-
-
 def known(entry: Entry, known_hosts: Path | None = None) -> Literal["known", "unknown"]:
     """Whether every machine on the way has a key in known_hosts. Touches no network.
 
     Raises UnreachableError when the way makes no sense.
     """
-    names = [host_key_name(connection) for connection in Route(entry, known_hosts=known_hosts).hops]
-    files = known_hosts_files(known_hosts)
-    return "known" if all(any(_lines_of(name, file) for file in files) for name in names) else "unknown"
+    names = [host_key_name(connection) for connection in Route(entry, known_hosts_file=known_hosts).hops]
+    trusted = files.trusted_files(known_hosts)
+    return "known" if all(files.lines_of(name, trusted) for name in names) else "unknown"
 
 
 def scan(entry: Entry, known_hosts: Path | None = None, *, timeout: float = 10.0) -> list[HostKey]:
@@ -53,13 +43,13 @@ def scan(entry: Entry, known_hosts: Path | None = None, *, timeout: float = 10.0
     Scan, compare, trust, and again, until ``known`` says so. ``timeout`` is in seconds a connection.
     Raises UnreachableError when it cannot be reached.
     """
-    route = Route(entry, known_hosts=known_hosts, timeout=timeout)
-    files = known_hosts_files(known_hosts)
+    route = Route(entry, known_hosts_file=known_hosts, timeout=timeout)
+    trusted = files.trusted_files(known_hosts)
     try:
         for position, connection in enumerate(route.hops):
             is_last = position == len(route.hops) - 1
             name = host_key_name(connection)
-            if is_last or not any(_lines_of(name, file) for file in files):
+            if is_last or not files.lines_of(name, trusted):
                 route.open(position)
                 return _shown_keys(entry, connection, name, timeout, is_jump=not is_last)
     finally:
@@ -73,21 +63,21 @@ def trust(entry: Entry, known_hosts: Path, keys: Sequence[HostKey], *, replace: 
     Raises RefusedError when another key of the machine is known, unless ``replace``: then that one is forgotten.
     """
     names = {key.name for key in keys}
-    for file in {known_hosts, *known_hosts_files()}:
+    for file in {known_hosts, *files.trusted_files()}:
         changed = [line for name in names for line in _changed(name, keys, file)]
         if changed and not (replace and file == known_hosts):
             raise _refusal(entry, keys, file, changed, replace)
     if replace and known_hosts.exists():
-        _rewrite(known_hosts, [rest for line in _read(known_hosts) if (rest := _without(line, names)) is not None])
-    have = _read(known_hosts)
-    _append(known_hosts, [key.line for key in keys if key.line not in have])
+        files.forget(known_hosts, names)
+    have = files.read(known_hosts)
+    files.append(known_hosts, [key.line for key in keys if key.line not in have])
 
 
 def _changed(name: str, keys: Sequence[HostKey], file: Path) -> list[str]:
     """Known lines that contradict what was shown: another key of a type, or nothing in common at all."""
-    shown = {(key.type, key.line.split()[2]) for key in keys if key.name == name}
+    shown = {files.key_of(key.line) for key in keys if key.name == name}
     types = {kind for kind, _ in shown}
-    lines = {line: tuple(line.split()[1:3]) for line in _lines_of(name, file)}
+    lines = {line: files.key_of(line) for line in files.lines_of(name, [file])}
     is_stranger = not any(known in shown for known in lines.values())
     return [line for line, known in lines.items() if known not in shown and (is_stranger or known[0] in types)]
 
@@ -100,77 +90,11 @@ def _refusal(entry: Entry, keys: Sequence[HostKey], file: Path, changed: list[st
         f"THE HOST KEY OF {', '.join(names)} HAS CHANGED: {file} has another one",
         host=entry.name,
         why="\n".join(
-            [f"known: {_described(line)}" for line in changed]
+            [f"known: {files.described(line)}" for line in changed]
             + [f"shown: {key.type} {key.fingerprint_sha256}" for key in keys]
         ),
         remedy=forget if replace else again,
     )
-
-
-def _described(line: str) -> str:
-    """Type and fingerprint of a known_hosts line."""
-    kind, blob = line.split()[1:3]
-    with suppress(binascii.Error):
-        digest = hashlib.sha256(base64.b64decode(blob)).digest()
-        return f"{kind} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
-    return f"{kind} (damaged)"
-
-
-def _read(file: Path) -> list[str]:
-    return file.read_text("utf-8", "surrogateescape").splitlines() if file.exists() else []
-
-
-def _is_entry(line: str) -> bool:
-    return not line.startswith(("#", "@")) and len(line.split()) >= 3
-
-
-def _lines_of(name: str, file: Path) -> list[str]:
-    return [line for line in _read(file) if _is_entry(line) and any(_means(word, name) for word in _names(line))]
-
-
-def _names(line: str) -> list[str]:
-    return line.split()[0].split(",")
-
-
-def _means(word: str, name: str) -> bool:
-    """Whether a word of known_hosts, perhaps hashed, is this machine."""
-    from paramiko import HostKeys
-
-    if not word.startswith("|1|"):
-        return word == name
-    try:
-        return HostKeys.hash_host(name, word) == word
-    except (ValueError, IndexError):
-        return False
-
-
-def _without(line: str, names: set[str]) -> str | None:
-    """The line with these machines taken out; nothing when no machine is left."""
-    if not _is_entry(line):
-        return line
-    left = [word for word in _names(line) if not any(_means(word, name) for name in names)]
-    return " ".join([",".join(left), *line.split()[1:]]) if left else None
-
-
-def _rewrite(file: Path, lines: list[str]) -> None:
-    target = file.resolve()
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".known_hosts.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as out:
-            out.writelines(f"{line}\n" for line in lines)
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _append(file: Path, lines: list[str]) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "rb+", buffering=0) as out:
-        size = out.seek(0, os.SEEK_END)
-        out.seek(max(0, size - 1))
-        gap = b"" if size == 0 or out.read(1) == b"\n" else b"\n"
-        out.write(gap + "".join(f"{line}\n" for line in lines).encode())
 
 
 def _shown_keys(entry: Entry, connection: "Connection", name: str, timeout: float, *, is_jump: bool) -> list[HostKey]:

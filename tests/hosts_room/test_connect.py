@@ -30,7 +30,7 @@ HOSTS = [Named(f"h{number}") for number in range(6)]
 
 
 def test_local_and_remote_entries(sshd, monkeypatch):
-    assert open_host(Entry("local")).is_local
+    assert open_host(Entry("local", "local")).is_local
     assert open_host(Entry("me", "local")).is_local
     monkeypatch.setenv("DEPLOYCTL_KNOWN_HOSTS", str(sshd.known_hosts))
     host = open_host(sshd.entry("far"))
