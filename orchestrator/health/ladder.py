@@ -231,13 +231,13 @@ class _Climb:
 
     def _fallen(self, fall: _Fell) -> HealthReport:
         self.held.append(self._rung(fall.rung, ok=False, detail=fall.detail))
-        log = self._log() if fall.rung != REACHABLE else ""
+        log = self._log() if fall.read_log else ""
         return self._reported(
             healthy=False,
             failed=fall.rung,
             phase=self.phase,
             log=tail(log, _EXCERPT_LINES),
-            diagnosis=explain(f"{fall.evidence}\n{log if fall.read_log else ''}", self.endpoint.runtime),
+            diagnosis=explain(f"{fall.evidence}\n{log}", self.endpoint.runtime),
         )
 
     def _log(self) -> str:

@@ -52,5 +52,5 @@ class HealthReport(BaseModel):
     phase: str = ""
     """How far the engine's start had come, where the check ended while waiting for it."""
     log: str = ""
-    """The last telling lines of the service's log; empty when healthy."""
+    """The last lines of the service's log, where it tells something about the failure; else empty."""
     diagnosis: Diagnosis | None = None

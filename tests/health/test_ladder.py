@@ -212,6 +212,7 @@ def test_the_log_of_a_running_server_does_not_explain_a_refused_request() -> Non
     report, _ = run(script(chat=[refused]), FakeService(UP, logs=["OSError: [Errno 98] Address already in use"]))
     assert report.failed == "generates"
     assert report.diagnosis is None
+    assert report.log == ""
     assert "400 no vowels, please" in "\n".join(lines(report))
 
 
