@@ -4,9 +4,10 @@ Runs on the host with the Python of the vLLM venv or image, and imports nothing 
 
     python - SOURCE.gguf DESTINATION SHA256 < dequantize.py
 
-SHA256 is that of SOURCE, as its deliverer verified it. The work happens in ``DESTINATION.part`` and is renamed at the end, so DESTINATION is whole or absent; a run that was
-cut is redone from the start. A DESTINATION whose ``deployctl.json`` names the same source is left as it is. Progress
-goes to standard output as lines ``progress: TEXT``. Exit status: 0 done, 1 failed, 2 usage, 3 a package is missing.
+SHA256 is that of SOURCE, as its deliverer verified it. The work happens in ``DESTINATION.part`` and is renamed at the
+end, so DESTINATION is whole or absent; a run that was cut is redone from the start. A DESTINATION whose
+``deployctl.json`` names the same sha256 is left as it is. Progress goes to standard output as lines ``progress: TEXT``,
+failures to standard error as ``error: TEXT``. Exit status: 0 done, 1 failed, 2 usage, 3 a package is missing.
 
 Only transformers' ``GgufConfig(dequantize=True)`` (5.19 or newer) gives weights that can be saved again.
 """
@@ -51,8 +52,12 @@ def missing_packages() -> list[str]:
 
 def convert(source: Path, folder: Path) -> None:
     """Write the model and its tokenizer (with the chat template of the GGUF) into the folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    import torch  # type: ignore[import-not-found]  # installed on the host only
+    from transformers import (  # type: ignore[import-not-found]  # installed on the host only
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        GgufConfig,
+    )
 
     place = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name, "local_files_only": True}
     progress("reading the tokenizer")
