@@ -5,7 +5,6 @@ path, which a mirror may not have, is never taken.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -38,14 +37,6 @@ class HubClient:
         self.token = token
         self._tries = tries
         self._pause = pause
-
-    @classmethod
-    def from_environment(cls) -> "HubClient":
-        """The endpoint of ``HF_ENDPOINT``; the token of ``HF_TOKEN`` or of ``hf auth login``."""
-        from huggingface_hub import get_token
-
-        token = get_token()
-        return cls(os.environ.get("HF_ENDPOINT"), Secret(token) if token else None)
 
     def resolve(self, reference: HubReference, revision: str | None = None) -> ResolvedModel:
         """The files of a model at the commit that ``revision`` (a branch, tag or commit; default ``main``) is now.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.models import gguf, select
-from orchestrator.models.resolved import ModelFile, ResolvedModel, is_inside
+from orchestrator.models.resolved import ModelFile, ResolvedFiles, ResolvedModel, is_inside
 from orchestrator.progress import Progress, Quiet, Task
 
 _CHUNK = 4 << 20  # bytes
@@ -28,6 +28,21 @@ def resolve_local(path: Path, progress: Progress | None = None) -> ResolvedModel
     raise UsageError(
         f"There is no file or folder {path}", remedy="Check the spelling; for the Hub, write hf:OWNER/REPO."
     )
+
+
+def resolve_local_base(path: Path, progress: Progress | None = None) -> ResolvedFiles:
+    """Tokenizer and configuration in a folder on the controller, for a GGUF (DESIGN 5.3). Weights are passed over.
+
+    Raises UsageError when it is no folder, or holds no config.json.
+    """
+    progress = progress or Quiet()
+    try:
+        names = select.beside_gguf(_names(path)) if path.is_dir() else ()
+        if "config.json" in names:
+            return ResolvedFiles(files=_hashed(path, names, progress))
+    except OSError as error:
+        raise UsageError(f"The base {path} cannot be read", why=str(error), remedy="See its permissions.") from error
+    raise UsageError(f"{path} is no folder with a config.json", remedy="Name the folder of the original model.")
 
 
 def _names(folder: Path) -> tuple[str, ...]:

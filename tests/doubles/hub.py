@@ -189,11 +189,9 @@ class _Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return "http://{}:{}".format(*self.server_address)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no news."""
+    def handle_error(self, request: Any, client_address: Any) -> None: ...  # a client that goes away is no news
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -211,8 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
     )
     _POST = ((r"/api/models/([^/]+/[^/]+)/paths-info/([^/]+)", "_paths_info"),)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """The records are the log."""
+    def log_message(self, format: str, *args: object) -> None: ...  # the records are the log
 
     def do_GET(self) -> None:
         self._route(self._GET)

@@ -78,11 +78,10 @@ def test_a_small_json_file(hub: FakeHub) -> None:
             asking.fetch_json("acme/whole", repo.commit, file)
 
 
-def test_the_endpoint_and_the_token_of_the_environment(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_repository_of_a_mirror(hub: FakeHub) -> None:
     hub.add_repo("acme/secret", {FILE: WEIGHTS}, private=True)
-    monkeypatch.setenv("HF_ENDPOINT", hub.url + "/")
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    assert HubClient.from_environment().resolve(HubFile("acme/secret", FILE)).files[0].url.startswith(hub.url + "/acme")
+    mirror = HubClient(hub.url + "/", Secret(hub.token))
+    assert mirror.resolve(HubFile("acme/secret", FILE)).files[0].url.startswith(hub.url + "/acme")
 
 
 def test_without_a_token_none_is_sent(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
