@@ -16,7 +16,10 @@ class HostEntry(Section):
     user: str | None = Field(default=None, description="Login name.")
     port: int | None = Field(default=None, description="SSH port.")
     key: Path | None = Field(default=None, description="Private key file on this machine.")
-    jump: tuple[str, ...] = Field(default=(), description="Hosts to go through, the first one first.")
+    jump: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses to go through, the first one first; names among them are for the SSH configuration.",
+    )
     become: Literal["auto", "always", "never"] = Field(default="auto", description="Whether to become root by sudo.")
     vars: dict[str, Any] = Field(default={}, description="Spec overrides, dotted, the nearest ones last.")
     origins: dict[str, str] = Field(default={}, repr=False, exclude=True, description="Where each of vars was said.")

@@ -10,11 +10,12 @@ from orchestrator.spec.address import parse_address
 from orchestrator.spec.groups import Tree, read_tree
 from orchestrator.spec.host_entry import HostEntry
 from orchestrator.spec.nested import flat
-from orchestrator.spec.problems import did_you_mean, printable
+from orchestrator.spec.problems import did_you_mean, printable, refuse
 
 __all__ = ["DEFAULT_FOLDER", "HostEntry", "Inventory"]
 
 DEFAULT_FOLDER = "inventories"
+_MOST_JUMPS = 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Inventory:
         None takes ``inventories/`` where there is one. Raises UsageError that lists every problem.
         """
         tree = read_tree(_files(path))
-        hosts = {name: _entry(tree, name) for name in tree.hosts}
+        entries = {name: _entry(tree, name) for name in tree.hosts}
+        hosts = {name: entry.model_copy(update={"jump": _way(tree, entries, name)}) for name, entry in entries.items()}
         return cls(hosts, {name: tree.members(name) for name in tree.groups})
 
     def resolve(self, names: Sequence[str]) -> tuple[HostEntry, ...]:
@@ -93,3 +95,24 @@ def _entry(tree: Tree, name: str) -> HostEntry:
             origins[dotted] = tree.label(where, "vars", *path)
     address = tree.hosts[name].address or name
     return HostEntry(name=name, address=address, vars=variables, origins=origins, **said)
+
+
+def _way(tree: Tree, entries: Mapping[str, HostEntry], name: str, to: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The jumps to a host, those of the inventory as addresses. The first of them may need jumps of its own.
+
+    A jump host that inherits jumps goes only through those before itself.
+    """
+    if name in to:
+        refuse([f"{tree.label(('hosts', name))}: is reached through itself: {' > '.join([name, *reversed(to)])}"])
+    if len(to) > _MOST_JUMPS:
+        refuse([f"{tree.label(('hosts', to[0]))}: more than {_MOST_JUMPS} jumps away"])
+    jump = entries[name].jump
+    jump = jump[: jump.index(name)] if name in jump else jump
+    before = _way(tree, entries, jump[0], (*to, name)) if jump and jump[0] in entries else ()
+    return (*before, *(_hop(entries[hop]) if hop in entries else hop for hop in jump))
+
+
+def _hop(entry: HostEntry) -> str:
+    address = f"[{entry.address}]" if ":" in entry.address else entry.address
+    user = f"{entry.user}@" if entry.user else ""
+    return f"{user}{address}:{entry.port}" if entry.port else f"{user}{address}"

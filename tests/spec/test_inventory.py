@@ -51,6 +51,37 @@ def test_settings_descend_and_the_nearer_wins(folder, monkeypatch):
     assert inventory.groups == {"inner": ("a",), "outer": ("b", "a")}
 
 
+def test_jump_hosts_of_the_inventory_are_looked_up(folder):
+    text = """
+    defaults: {user: ops, jump: [outer]}
+    hosts:
+      outer: {address: 198.51.100.1, port: 2222}
+      inner: {address: "2001:db8::1", user: in}
+      deep: {jump: [inner, me@elsewhere, sshconfig]}
+      near: {jump: []}
+      far:
+    """
+    hosts = Inventory.load(folder(a=text)).hosts
+    outer = "ops@198.51.100.1:2222"
+    assert {name: entry.jump for name, entry in hosts.items()} == {
+        "outer": (),
+        "inner": (outer,),
+        "deep": (outer, "in@[2001:db8::1]", "me@elsewhere", "sshconfig"),
+        "near": (),
+        "far": (outer,),
+    }
+
+
+def test_jump_hosts_in_a_circle_are_refused(folder):
+    text = "hosts:\n  a: {jump: [b]}\n  b: {jump: [a]}"
+    assert refused(folder(a=text)) == "a.yaml:2: hosts.a: is reached through itself: a > b > a"
+
+
+def test_a_way_without_end_is_refused(folder):
+    chain = "".join(f"  h{n}: {{jump: [h{n + 1}]}}\n" for n in range(3000))
+    assert refused(folder(a=f"hosts:\n{chain}  h3000:\n")) == "a.yaml:2: hosts.h0: more than 8 jumps away"
+
+
 def test_variables_become_the_spec_of_their_host(folder):
     inventory = Inventory.load(folder(a=TREE))
     spec = load_spec(None, {"vllm.gpu_mem": 0.9}, host=inventory.hosts["a"], runtimes=["vllm"])
