@@ -160,7 +160,7 @@ def _refusal(host: Host, error: Exception) -> RefusedError:
         remedy = "Docker 18.09 or newer is needed (docker system dial-stdio); upgrade it"
         return RefusedError("Docker answers, but not to us", host=host.name, why=str(error), remedy=remedy)
     if "permission denied" in f"{why} {error}".lower():
-        remedy = "become root (sudo), or let the user use Docker: sudo usermod -aG docker USER, and log in again"
+        remedy = 'become root (sudo), or let the user use Docker: sudo usermod -aG docker "$USER", and log in again'
         return RefusedError("Docker may not be used by this user", host=host.name, why=why, remedy=remedy)
     remedy = "start it: sudo systemctl start docker"
     return RefusedError("the Docker Engine does not answer", host=host.name, why=why, remedy=remedy)

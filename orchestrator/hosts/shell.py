@@ -21,6 +21,7 @@ GRACE = 5
 
 _CHUNK = 32 * 1024  # bytes; what one SSH packet carries
 _GO = "deployctl:go"
+_SAYS = "deployctl:says:"
 
 # When the time is up, `timeout` ends the script and its process group; whoever ignored that is killed after it.
 # The shell around it always exits by itself, because a death by signal looks like a lost connection over SSH.
@@ -36,7 +37,7 @@ _SUDO = {"sudo": "sudo -n -- ", "password": "sudo -k -S -p '' -- "}
 # `-k` makes sudo forget that it asked a moment ago: what it grants now, it must grant an hour later.
 _DETECT = "; ".join(
     (
-        "export LC_ALL=C",
+        f"export LC_ALL=C; printf %s {_SAYS}",
         '[ "$(id -u)" != 0 ] || { echo root; exit; }',
         '[ "$1" != never ] || { echo plain; exit; }',
         'command -v sudo >/dev/null 2>&1 || { echo plain; echo "sudo is not installed"; exit; }',
@@ -103,7 +104,7 @@ def identify(
     result = execute(f"sh -c {quote(_DETECT)} sh {ask}", secret)
     if result.exited == UNKNOWN:
         raise UnreachableError("the connection was lost while asking for sudo", host=host, remedy="run it again")
-    said, _, why = result.stdout.partition("\n")
+    said, _, why = _heard(host, result).partition("\n")
     for identity in ("root", "sudo", "password"):
         if said == identity:
             return identity, ""
@@ -119,3 +120,18 @@ def identify(
             "or set become to never",
         )
     return "plain", why
+
+
+def _heard(host: str, result: Result) -> str:
+    """What the question printed, and nothing else: text of a login shell would spoil every later answer too."""
+    noise, mark, said = result.stdout.partition(_SAYS)
+    if mark and not noise.strip():
+        return said
+    raise RefusedError(
+        "the login shell there prints text of its own" if mark else "the login shell there runs no commands",
+        host=host,
+        why=(noise.strip() or result.tail())[:500],
+        remedy="let its start-up files (~/.bashrc) print nothing when the shell is not interactive"
+        if mark
+        else "log in as a user whose shell is a POSIX shell",
+    )
