@@ -8,7 +8,7 @@ JSON option, ``-O3`` is a level of optimization. Pure.
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal
 
@@ -189,7 +189,7 @@ def _full_name(name: str, table: dict[str, Option], version: str) -> str:
         return longer[0]
     if longer:
         raise UsageError(f"{name} is ambiguous in vLLM {version}", why=f"it begins {', '.join(longer[:6])}")
-    close = difflib.get_close_matches(dashed, list(table), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(dashed, list(table), n=1, cutoff=0.75)
     remedy = f"did you mean {close[0]}?" if close else f"see `vllm serve --help=all` of {version}"
     raise UsageError(f"vLLM {version} has no argument {name}", remedy=remedy)
 
@@ -216,7 +216,7 @@ def _check_key(option: Option, name: str, key: str, version: str) -> str:
     if not option.kind.startswith("json"):
         raise UsageError(f"{name} of vLLM {version} has no keys", remedy=f"write {name}=VALUE, without .{key}")
     if not all(part.strip() for part in key.removesuffix("+").split(".")):
-        raise UsageError(f"{name}.{key} names no key", remedy=f"write {name}.KEY=VALUE")
+        raise UsageError(f"{name}.{key} of vLLM {version} names no key", remedy=f"write {name}.KEY=VALUE")
     return key
 
 
@@ -256,7 +256,7 @@ def _is_json(value: str) -> bool:
     return True
 
 
-_FORMS = {
+_FORMS: dict[Kind, Callable[[str], bool]] = {
     "str": lambda value: True,
     "int": _is_int,
     "float": _is_number,
@@ -266,7 +266,7 @@ _FORMS = {
     "json-or-str": lambda value: _is_json(value) or not value.strip().startswith("{"),
 }
 
-_WANTED = {
+_WANTED: dict[Kind, str] = {
     "str": "a text",
     "int": "a whole number",
     "float": "a number",
@@ -286,6 +286,6 @@ def _stray(word: str, after: str, version: str) -> UsageError:
     """A value that belongs to no option."""
     if word.startswith("-") and " " in word:
         option, _, value = word.partition(" ")
-        return UsageError(f"{word!r} is one word, not an argument and its value", remedy=f"write {option}={value}")
+        return UsageError(f"{word!r} is one word to vLLM {version}, not two", remedy=f"write {option}={value}")
     place = f" after {after}" if after else ""
     return UsageError(f"{word!r}{place} belongs to no argument of vLLM {version}", remedy="the model is set by --model")

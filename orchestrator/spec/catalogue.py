@@ -131,7 +131,7 @@ def choose_vllm(
     image: str | None = None,
     runner: Runner = "container",
 ) -> VllmBuild:
-    """The release and image for a model on a host: the newest that loads the format, of the newest CUDA its driver runs.
+    """The release and image for a model on a host: the newest that loads the format, with the newest CUDA that runs.
 
     ``driver`` and ``compute_capability`` are None when unknown, and then not judged. ``image`` is one of the user's
     own: what it can do is not judged either. On a CPU a GGUF is dequantized first, so any release will do.
