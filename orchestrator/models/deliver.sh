@@ -137,7 +137,6 @@ judge() {
 download() {
   failures=0 wait=$pause answered=
   have=$(bytes_of "$part")
-  [ "$have" -le "$size" ] || { : >"$part" && have=0; }
   farthest=$have
   while [ "$have" -lt "$size" ]; do
     watch
@@ -188,7 +187,6 @@ refuse() {
 
 offer() { # INDEX DESTINATION SIZE ALGORITHM DIGEST; tells where a push goes on
   begin "$@" || return 0
-  [ "$(bytes_of "$part")" -le "$size" ] || : >"$part"
   event bytes "$index" "$(bytes_of "$part")"
   [ -s "$part" ] || rm -f "$part"
 }

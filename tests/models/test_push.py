@@ -3,11 +3,12 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import DeployError, UnreachableError
-from orchestrator.hosts.base import Host
+from orchestrator.hosts.base import Host, Result
 from orchestrator.models.delivery import Delivery
 from orchestrator.models.transfer import deliver
 from tests.doubles.hub import FakeHub, Fault
@@ -27,9 +28,9 @@ def from_here(source: Path, place: Path) -> Delivery:
     return Delivery(path=str(source), destination=str(place / FILE), size=len(WEIGHTS), sha256=digest)
 
 
-def push(host: Host, *files: Delivery, **options: object) -> Recorder:
+def push(host: Host, *files: Delivery, **options: Any) -> Recorder:
     progress = Recorder()
-    deliver(host, files, progress=progress, patience=QUICK, **options)  # type: ignore[arg-type]  # passed through
+    deliver(host, files, progress=progress, patience=QUICK, **options)
     return progress
 
 
@@ -60,6 +61,26 @@ def test_a_part_with_other_content_is_pushed_anew(source: Path, place: Path) -> 
     assert host.pushed == [len(WEIGHTS) - 1000, len(WEIGHTS)]
 
 
+def test_a_part_that_grows_meanwhile_is_looked_at_again(source: Path, place: Path) -> None:
+    class Shared(RemoteHost):
+        def run(self, script: str, **options: Any) -> Result:
+            if options.get("stdin") is not None and not self.pushed:
+                (place / (FILE + ".part")).write_bytes(WEIGHTS[:1000])  # another run was here
+            return super().run(script, **options)
+
+    host = Shared()
+    push(host, from_here(source, place))
+    assert (place / FILE).read_bytes() == WEIGHTS
+    assert host.pushed == [len(WEIGHTS), len(WEIGHTS) - 1000]
+
+
+def test_a_part_that_is_too_large_is_pushed_anew(source: Path, place: Path) -> None:
+    (place / (FILE + ".part")).write_bytes(bytes(len(WEIGHTS) + 1))
+    push(RemoteHost(), from_here(source, place))
+    assert (place / FILE).read_bytes() == WEIGHTS
+    assert left(place) == [FILE]
+
+
 def test_a_file_that_changed_since_is_refused(source: Path, place: Path) -> None:
     wanted = from_here(source, place)
     source.write_bytes(bytes(len(WEIGHTS)))
@@ -78,10 +99,10 @@ def test_a_file_that_is_gone_is_said(source: Path, place: Path) -> None:
 
 def test_a_lost_connection_is_given_up_in_the_end(source: Path, place: Path) -> None:
     class Lost(RemoteHost):
-        def run(self, script: str, **options: object) -> object:  # type: ignore[override]  # narrowed for the test
+        def run(self, script: str, **options: Any) -> Result:
             if options.get("stdin") is not None:
                 self.cut_after = 1000
-            return super().run(script, **options)  # type: ignore[arg-type]  # passed through
+            return super().run(script, **options)
 
     with pytest.raises(UnreachableError, match="connection was lost"):
         push(Lost(), from_here(source, place))
