@@ -56,19 +56,18 @@ def on_each(hosts: Sequence[Host], work: Callable[[Host], T], *, limit: int = 8)
     """Do the work on every host, at most ``limit`` at once; the outcomes in the order of the hosts.
 
     A DeployError on one host does not stop the others; any other exception is raised once all have ended. An
-    interrupt drops the hosts not begun, closes the connections of the others, waits for them and goes on up.
+    interrupt drops the hosts not begun, closes the connections of all, waits for those at work and goes on up.
     """
     if not hosts:
         return []
     with ThreadPoolExecutor(max_workers=max(1, min(limit, len(hosts))), thread_name_prefix="host") as pool:
-        futures = [pool.submit(work, host) for host in hosts]
         try:
+            futures = [pool.submit(work, host) for host in hosts]
             wait(futures)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
-            for host, future in zip(hosts, futures, strict=True):
-                if future.running():
-                    host.close()
+            for host in hosts:
+                host.close()
             raise
     return [_outcome(host, future) for host, future in zip(hosts, futures, strict=True)]
 

@@ -78,7 +78,12 @@ class _Strict:
 
 def host_key_name(connection: "Connection") -> str:
     """The machine as known_hosts writes it: ``address``, or ``[address]:port``."""
-    return connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
+    address = str(connection.host).lower()
+    return address if connection.port == 22 else f"[{address}]:{connection.port}"
+
+
+def _address(jump: str) -> str:
+    return jump.rpartition("@")[2].partition(":")[0]
 
 
 class Route:
@@ -143,15 +148,16 @@ class Route:
         return found
 
     def _jumps_of(self, name: str) -> list[str]:
-        jumps = self._lookup(name).get("proxyjump", "none")
-        return [] if jumps.lower() == "none" else [jump.strip() for jump in jumps.split(",")]
+        """A ProxyJump of the user's configuration; ``Host *`` may give one to the jump host itself, which has none."""
+        said = self._lookup(name).get("proxyjump", "none")
+        jumps = [] if said.lower() == "none" else [jump.strip() for jump in said.split(",")]
+        return [] if name in map(_address, jumps) else jumps
 
     def _expanded(self, names: list[str], seen: frozenset[str]) -> list[str]:
         """The first jump may have a ProxyJump of its own."""
         if not names or names[0] in seen:
             return names
-        address = names[0].rpartition("@")[2].partition(":")[0]
-        return self._expanded(self._jumps_of(address), seen | {names[0]}) + names
+        return self._expanded(self._jumps_of(_address(names[0])), seen | {names[0]}) + names
 
     def _connection(self, host: str, key: dict[str, Any], **options: object) -> "Connection":
         from fabric import Connection

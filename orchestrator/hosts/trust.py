@@ -60,8 +60,18 @@ def scan(entry: Entry, known_hosts: Path | None = None, *, timeout: float = 10.0
 def trust(entry: Entry, known_hosts: Path, keys: Sequence[HostKey], *, replace: bool = False) -> None:
     """Write scanned keys down in ``known_hosts`` (made with mode 0600).
 
-    Raises RefusedError when another key of the machine is known, unless ``replace``: then that one is forgotten.
+    Raises RefusedError when another key of the machine is known, unless ``replace``: then that one is forgotten;
+    and when the file cannot be written.
     """
+    try:
+        _write(entry, known_hosts, keys, replace)
+    except OSError as error:
+        raise RefusedError(
+            f"cannot write {known_hosts}", host=entry.name, why=str(error), remedy="make it a file that you may write"
+        ) from None
+
+
+def _write(entry: Entry, known_hosts: Path, keys: Sequence[HostKey], replace: bool) -> None:
     names = {key.name for key in keys}
     for file in {known_hosts, *files.trusted_files()}:
         changed = [line for name in names for line in _changed(name, keys, file)]

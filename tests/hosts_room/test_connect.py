@@ -100,6 +100,7 @@ def test_an_interrupt_drops_the_rest_and_closes_the_running():
     with pytest.raises(KeyboardInterrupt):
         on_each(hosts, work, limit=1)
     assert begun == ["h0"]
+    assert hosts[0].closed.is_set()
 
 
 def test_opening_costs_no_heavy_import():

@@ -232,6 +232,7 @@ def test_ssh_config_and_its_jumps_in_order(sshd, second_sshd, client_key, home, 
             f"Host outer\n {common} Port {sshd.port}\n"
             f"Host middle\n {common} Port {second_sshd.port}\n"
             f"Host inner\n {common} Port {third.port}\n ProxyJump outer,middle\n"
+            "Host *\n ProxyJump outer\n"  # not for itself
         )
         lines = [sshd.known_hosts_line, second_sshd.known_hosts_line, third.known_hosts_line]
         for count, missing in ((0, sshd), (1, second_sshd), (2, third)):

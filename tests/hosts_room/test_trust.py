@@ -106,6 +106,11 @@ def test_damaged_lines_do_not_matter(sshd, home):
     host.close()
 
 
+def test_a_file_that_cannot_be_written(sshd, home):
+    with pytest.raises(RefusedError, match="cannot write"):
+        trust(sshd.entry(), home / ".ssh", scan(sshd.entry()))
+
+
 def test_jump_hosts_come_first(sshd, second_sshd, home):
     file = home / ".ssh/known_hosts"
     entry = second_sshd.entry("inner", jump=(f"root@127.0.0.1:{sshd.port}",))
