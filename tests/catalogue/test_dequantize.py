@@ -1,4 +1,4 @@
-"""The script that makes a GGUF servable on a CPU: what it says before any work, and that it never leaves a half folder."""
+"""The script that makes a GGUF servable on a CPU: what it says before any work, and that no half folder is left."""
 
 import importlib.util
 import json
