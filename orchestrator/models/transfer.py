@@ -88,21 +88,19 @@ class _Transfer:
             return []
         if may_leave and events.reason == "unreachable":
             missing = files[events.failed]
-            self._progress.note(f"{self._host.name} cannot reach {missing.source}: pushing it from here")
+            self._progress.note(f"{missing.source} cannot be reached from there: pushing it from here")
             return [file for index, file in enumerate(files) if index not in events.done]
         raise explain(self._host, files, events, result)
 
     def cached(self, files: Sequence[Delivery], cache: Path) -> list[Delivery]:
-        """Download to the controller's cache, under the content's name; what to push instead."""
+        """Download to the controller's cache, into a folder named by the content; what to push instead."""
+        copies = [file.model_copy(update={"destination": str(cache / file.digest / file.name)}) for file in files]
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                (cache / file.digest).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DeployError(
-                f"The cache {cache} cannot be made", why=str(error), remedy="Set XDG_CACHE_HOME."
-            ) from error
-        copies = [
-            file.model_copy(update={"destination": str(cache / f"{file.algorithm}-{file.digest}")}) for file in files
-        ]
+            remedy = "Make it writable, or set XDG_CACHE_HOME to another place."
+            raise DeployError(f"The cache {cache} cannot be made", why=str(error), remedy=remedy) from error
         _require_space(self._host, copies)
         self.fetch(copies)
         return [
@@ -136,7 +134,7 @@ class _Transfer:
             again = result.exited == UNKNOWN or events.reason in ("cut", "moved", "mismatch")
             if last or not again or (events.reason == "mismatch" and not offer.bytes):
                 raise explain(self._host, [file], events, result)
-            self._progress.note(f"{self._host.name}: pushing {file.name} was cut; going on")
+            self._progress.note(f"pushing {file.name} was cut; going on")
 
     def _receive(self, file: Delivery, offset: int) -> tuple[Events, Result]:
         try:
@@ -149,7 +147,7 @@ class _Transfer:
     def _run(self, files: Sequence[Delivery], script: str, stdin: IO[bytes] | None = None) -> tuple[Events, Result]:
         total = sum(file.size for file in files)
         label = files[0].name if len(files) == 1 else f"{len(files)} files"
-        with self._progress.task(f"{self._host.name}: {label}", total=total, unit="bytes") as task:
+        with self._progress.task(label, total=total, unit="bytes") as task:
             events = Events(files, task)
             result = self._host.run(
                 script,

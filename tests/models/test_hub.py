@@ -148,8 +148,7 @@ def test_no_hub_at_all(endpoint: str) -> None:
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import close_session
+    from huggingface_hub import close_session, constants
 
     close_session()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
