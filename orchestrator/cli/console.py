@@ -142,7 +142,8 @@ class _PlainTask:
 
     def update(self, done: int, total: int | None = None) -> None:
         self._total = total if total is not None else self._total
-        self._say(_amount(done, self._total, self._unit))
+        if self._unit:  # steps have names, which tell more than their count
+            self._say(_amount(done, self._total, self._unit))
 
     def message(self, text: str) -> None:
         if text and text != self._text:

@@ -12,17 +12,15 @@ from orchestrator.cli.options import common_options
 @common_options
 def version(json_mode: bool, verbose: bool, no_color: bool) -> None:
     """Print the version of deployctl and the engine versions that it pins."""
-    from orchestrator.spec.catalogue import OLLAMA_VERSION, VLLM_VERSIONS
+    from orchestrator.spec.catalogue import catalogue
 
+    engines = {
+        "ollama": [entry.version for entry in catalogue().ollama],
+        "vllm": [entry.version for entry in catalogue().vllm],
+    }
     if json_mode:
-        document = {
-            "schema": "deployctl.version/1",
-            "deployctl": __version__,
-            "ollama": OLLAMA_VERSION,
-            "vllm": list(VLLM_VERSIONS),
-        }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps({"schema": "deployctl.version/1", "deployctl": __version__, **engines}, indent=2))
         return
     click.echo(f"deployctl {__version__}")
-    click.echo(f"ollama    {OLLAMA_VERSION}")
-    click.echo(f"vllm      {', '.join(VLLM_VERSIONS)}")
+    for engine, versions in engines.items():
+        click.echo(f"{engine:<9} {versions[0]}" + (f" (also {', '.join(versions[1:])})" if versions[1:] else ""))

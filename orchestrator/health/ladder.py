@@ -56,7 +56,7 @@ def check(
     for 10 seconds, a chat completion for 30. Never raises for an unhealthy endpoint, nor for a host that cannot be
     reached: the report says so.
     """
-    with progress.task(f"{host.name}: waiting for {endpoint.runtime}") as task:
+    with progress.task(f"wait for {endpoint.runtime}") as task:
         climb = _Climb(host, endpoint, service, deadline_s, clock, task)
         return climb.report()
 

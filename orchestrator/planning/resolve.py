@@ -91,7 +91,8 @@ class Resolver:
         url = section.archive or known.url
         # A mirror serves the same bytes: the digest that the catalogue knows holds for it, unless the user gives one.
         digest = section.archive_sha256 or known.sha256 or _published_digest(known.checksums_url, url)
-        return EngineRelease(version=known.version, source=url, sha256=digest, size=_content_length(url))
+        size = known.size if digest == known.sha256 and known.size else _content_length(url)
+        return EngineRelease(version=known.version, source=url, sha256=digest, size=size)
 
     def _local_release(self, version: str, path: Path, expected: str | None) -> EngineRelease:
         if not path.is_file():

@@ -93,6 +93,8 @@ class _Wanted:
             compute_capability=weakest,
             arch=self.facts.arch,
             version=version,
+            image=self.section.image if self.section.runner == "container" else None,
+            runner=self.section.runner,
         )
 
     def _check(self, own_ports: Sequence[int]) -> None:
@@ -271,7 +273,7 @@ class _Wanted:
             self.spec, self.device, paths, host=bind, port=port, utilization=self.share.utilization
         )
 
-    def _container(self, key: ApiKey | None, made_from: list[object], follows: list[str]) -> list[AnyResource]:
+    def _container(self, key: ApiKey | None, made_from: Sequence[object], follows: list[str]) -> list[AnyResource]:
         spec, text = self.container_spec(key)
         described = self.owner.file(f"{self.config}/container.yaml", text)
         run_line = self.owner.file(f"{self.config}/docker-run.sh", f"#!/bin/sh\n{docker_run_line(spec)}\n")

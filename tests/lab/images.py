@@ -51,7 +51,7 @@ HOST = Root(
     name="host",
     packages=(
         *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "ca-certificates", "curl", "zstd"),
-        *("iproute2", "procps", "iptables", "python3-minimal", "docker.io"),
+        *("iproute2", "procps", "iptables", "python3-venv", "docker.io"),
     ),
     setup="""
 for user in op opw plain; do useradd --create-home --shell /bin/bash "$user"; done

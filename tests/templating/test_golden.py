@@ -10,7 +10,6 @@ from pathlib import Path
 
 import jinja2
 import pytest
-import yaml
 
 from orchestrator.errors import UsageError
 from orchestrator.templating.engine import Renderer, packaged
@@ -65,9 +64,3 @@ def test_says_who_manages_it_where_the_format_has_comments(name: str) -> None:
 def test_generation_config_is_read_back_equal(case: Path) -> None:
     context = context_of(case)
     assert json.loads(Renderer().render(case.parent.as_posix(), context)) == context["config"]
-
-
-@pytest.mark.parametrize("case", accepted("config.yaml.j2"), ids=str)
-def test_keys_are_read_back_equal_by_the_reader_that_vllm_uses(case: Path) -> None:
-    context = context_of(case)
-    assert yaml.safe_load(Renderer().render(case.parent.as_posix(), context)) == {"api-key": context["api_keys"]}
