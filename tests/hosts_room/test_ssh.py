@@ -101,7 +101,7 @@ def test_secrets_in_scripts_are_in_no_process_list(box):
 
 
 def test_a_lost_connection_is_unknown_and_the_next_run_connects_again(box, sshd, tmp_path):
-    lost = box.run(f"echo $$ > {tmp_path}/pid; echo up; sleep 300", on_line=lambda _: sshd.cut())
+    lost = box.run(f"echo $$ > {tmp_path}/pid; echo up; exec sleep 300", on_line=lambda _: sshd.cut())
     assert (lost.exited, lost.stdout) == (UNKNOWN, "up\n")
     os.kill(int((tmp_path / "pid").read_text()), 9)
     assert box.run("echo again").stdout == "again\n"
