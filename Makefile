@@ -51,10 +51,10 @@ docs: venv ## write the generated parts of docs/ anew
 	$(BIN)/python scripts/docs.py
 
 demo: ## deploy a small model on this machine's CPU and ask it a question; no root, Docker or GPU needed
-	scripts/demo.sh up
+	docs/demo.sh up
 
 demo-down: ## take the demo away again
-	scripts/demo.sh down
+	docs/demo.sh down
 
 clean: ## remove what the targets above made in the checkout
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

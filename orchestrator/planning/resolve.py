@@ -9,7 +9,7 @@ from orchestrator.facts import Facts
 from orchestrator.models import reference as references
 from orchestrator.models.access import hub_token
 from orchestrator.models.hub import HubClient
-from orchestrator.models.local import resolve_local
+from orchestrator.models.local import resolve_local, resolve_local_base
 from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
 from orchestrator.progress import Progress
 from orchestrator.runtimes.deployment import EngineRelease
@@ -67,7 +67,7 @@ class Resolver:
             return None, {}
         folder = Path(wanted.base).expanduser()
         if folder.is_dir():
-            files = resolve_local(folder, self._progress)
+            files = resolve_local_base(folder, self._progress)
             generation = folder / "generation_config.json"
             return files, json.loads(generation.read_text()) if generation.is_file() else {}
         hub = self._hub()
