@@ -107,11 +107,14 @@ def dequantize(source: Path, destination: Path, sha256: str) -> None:
     part = destination.with_name(destination.name + ".part")
     discard(part)
     part.mkdir(parents=True)
-    convert(source, part)
-    write_marker(part, source, sha256)
-    settle(part)
-    discard(destination)
-    part.rename(destination)
+    try:
+        convert(source, part)
+        write_marker(part, source, sha256)
+        settle(part)
+        discard(destination)
+        part.rename(destination)
+    finally:
+        discard(part)
 
 
 def sha256_hex(text: str) -> str:
