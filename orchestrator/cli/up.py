@@ -183,16 +183,17 @@ def _in_words(change: "Change") -> str:
 
 def _usage(plan: "Plan") -> list[str]:
     """How to call the endpoint, ready to paste."""
-    endpoint = plan.deployment.endpoint
-    where = "" if plan.host == "local" else f"   (on {plan.host}; from here: ssh -L PORT:HOST:PORT)"
+    deployment, endpoint = plan.deployment, plan.deployment.endpoint
     key = f' \\\n    -H "Authorization: Bearer $(sudo cat {endpoint.key_file})"' if endpoint.key_file else ""
     body = f'{{"model": "{endpoint.model}", "max_tokens": 64, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    lines = ["", f"  endpoint  {endpoint.url}", f"  model     {endpoint.model}"]
+    if plan.host != "local" and not deployment.exposed:
+        port = endpoint.probe_url.rpartition(":")[2]
+        lines.append(f"  it listens on {plan.host} only; from here: ssh -N -L {port}:127.0.0.1:{port} {plan.host}")
     return [
-        "",
-        f"  endpoint  {endpoint.url}{where}",
-        f"  model     {endpoint.model}",
+        *lines,
         f"  curl {endpoint.url}/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d '{body}'",
-        f"  next: deployctl status, deployctl logs {plan.deployment.name}, deployctl down {plan.deployment.name}",
+        f"  next: deployctl status, deployctl logs {deployment.name}, deployctl down {deployment.name}",
     ]
 
 

@@ -70,6 +70,7 @@ def _facts(host: str, answers: _Answers, scope: Scope | None) -> Facts:
         group=answers.one("group"),
         home=answers.one("home"),
         os=answers.one("os"),
+        address=answers.one("address"),
         arch=_arch(host, answers.one("arch")),
         cpus=max(1, answers.number("cpus")),
         memory_total=answers.number("mem_total") * 1024,

@@ -1,6 +1,6 @@
 # Observes a host and changes nothing. Each line of the answer is KEY<TAB>VALUE; manifests are base64.
 # deployctl sets $tools and $scope (auto, system, user) in front of this script.
-PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 say() { printf '%s\t%s\n' "$1" "$2"; }
 say uid "$(id -u)"; say user "$(id -un)"; say group "$(id -gn)"; say gid "$(id -g)"; say home "${HOME:-}"; say arch "$(uname -m)"
 for v in XDG_STATE_HOME XDG_CONFIG_HOME XDG_DATA_HOME; do eval "say $v \"\${$v:-}\""; done
@@ -8,6 +8,7 @@ say os "$( . /etc/os-release 2>/dev/null && printf '%s' "${PRETTY_NAME:-$ID}")"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 say mem_total "$(awk '/^MemTotal:/{print $2}' /proc/meminfo)"
 say mem_available "$(awk '/^MemAvailable:/{print $2}' /proc/meminfo)"
+say address "$(hostname -I 2>/dev/null | tr ' ' '\n' | sed -n 1p)"
 [ -d /run/systemd/system ] && say systemd yes
 for t in $tools; do command -v "$t" >/dev/null 2>&1 && say tool "$t"; done
 if command -v docker >/dev/null 2>&1; then

@@ -52,7 +52,7 @@ class VendorOllama(_Fact):
 
 
 class Facts(_Fact):
-    """What was observed on a host. ``manifests`` are the JSON texts of the deployments applied to it."""
+    """What was observed on a host. ``address`` is its first one that others may reach. ``manifests`` are the JSON texts of the deployments applied to it."""
 
     host: str
     layout: Layout
@@ -62,6 +62,7 @@ class Facts(_Fact):
     group: str
     home: str
     os: str
+    address: str = ""
     arch: Arch
     cpus: int
     memory_total: int

@@ -46,7 +46,7 @@ def open_host(
     ``connect_timeout`` is in seconds, for each hop.
     """
     if entry.address == "local":
-        return LocalHost(entry.become, sudo_password)
+        return LocalHost(entry.become, sudo_password, name=entry.name)
     if known_hosts is None and (named := os.environ.get(KNOWN_HOSTS)):
         known_hosts = Path(named).expanduser()
     return SSHHost(entry, sudo_password=sudo_password, known_hosts=known_hosts, connect_timeout=connect_timeout)

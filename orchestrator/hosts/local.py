@@ -25,9 +25,15 @@ _READ = 64 * 1024  # bytes
 
 
 class LocalHost:
-    """The controller's own machine. Never uses sudo, unless ``become`` is ``"always"``."""
+    """The controller's own machine. Never uses sudo, unless ``become`` is ``"always"``.
 
-    def __init__(self, become: shell.Become = "auto", sudo_password: Secret | None = None) -> None:
+    ``name`` is what an inventory calls it.
+    """
+
+    def __init__(
+        self, become: shell.Become = "auto", sudo_password: Secret | None = None, *, name: str = "local"
+    ) -> None:
+        self._name = name
         self._become: shell.Become = become if become == "always" else "never"
         self._password = sudo_password
         self._identity: shell.Identity | None = None
@@ -36,8 +42,8 @@ class LocalHost:
 
     @property
     def name(self) -> str:
-        """Always ``local``."""
-        return "local"
+        """The name the user knows it by."""
+        return self._name
 
     @property
     def is_local(self) -> bool:

@@ -87,14 +87,17 @@ class Resolver:
         known = ollama_release(section.version, facts.arch)
         if section.archive and "://" not in section.archive:
             path = Path(section.archive).expanduser().resolve()
-            return self._local_release(known.version, path, section.archive_sha256)
+            found = self._local_release(path, section.archive_sha256)
+            named = section.version is not None or found.sha256 == known.sha256
+            return found.model_copy(update={"version": known.version}) if named else found
         url = section.archive or known.url
         # A mirror serves the same bytes: the digest that the catalogue knows holds for it, unless the user gives one.
         digest = section.archive_sha256 or known.sha256 or _published_digest(known.checksums_url, url)
         size = known.size if digest == known.sha256 and known.size else _content_length(url)
-        return EngineRelease(version=known.version, source=url, sha256=digest, size=size)
+        named = section.version is not None or section.archive is None or digest == known.sha256
+        return EngineRelease(version=known.version if named else "", source=url, sha256=digest, size=size)
 
-    def _local_release(self, version: str, path: Path, expected: str | None) -> EngineRelease:
+    def _local_release(self, path: Path, expected: str | None) -> EngineRelease:
         if not path.is_file():
             raise RefusedError(f"there is no archive {path}", remedy="give --archive an existing .tar.zst or .tgz")
         size = path.stat().st_size
@@ -105,7 +108,7 @@ class Resolver:
                 task.update(source.tell())
         if expected and digest.hexdigest() != expected:
             raise RefusedError(f"{path} has another digest", why=f"sha256 {digest.hexdigest()}, expected {expected}")
-        return EngineRelease(version=version, source=str(path), sha256=digest.hexdigest(), size=size)
+        return EngineRelease(version="", source=str(path), sha256=digest.hexdigest(), size=size)
 
     def _hub(self) -> HubClient:
         import os

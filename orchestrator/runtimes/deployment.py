@@ -36,7 +36,10 @@ class Deployment(BaseModel):
 
 
 class EngineRelease(BaseModel):
-    """The Ollama archive to install: from ``source`` (URL, or path on the controller), with this digest."""
+    """The Ollama archive to install: from ``source`` (URL, or path on the controller), with this digest.
+
+    ``version`` is empty where nobody says which it is: an archive of the user's own, without a version.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,6 +47,11 @@ class EngineRelease(BaseModel):
     source: str
     sha256: str
     size: int
+
+    @property
+    def label(self) -> str:
+        """What it is called on the host: its version, else the beginning of its digest."""
+        return self.version or self.sha256[:12]
 
 
 class Inputs(BaseModel):
@@ -84,6 +92,12 @@ def loopback_url(bind: str, port: int) -> str:
     elif bind == "::":
         bind = "::1"
     return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
+
+
+def client_url(bind: str, port: int, facts: Facts) -> str:
+    """The ``/v1`` URL for clients: an engine that listens everywhere is named by the host's own address."""
+    everywhere = bind in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
+    return f"{loopback_url(facts.address if everywhere and facts.address else bind, port)}/v1"
 
 
 def is_loopback(bind: str) -> bool:

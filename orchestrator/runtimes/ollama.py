@@ -21,7 +21,15 @@ from orchestrator.runtimes.common import (
     supervised_service,
     systemd_service,
 )
-from orchestrator.runtimes.deployment import Deployment, EngineRelease, Inputs, fingerprint, is_loopback, loopback_url
+from orchestrator.runtimes.deployment import (
+    Deployment,
+    EngineRelease,
+    Inputs,
+    client_url,
+    fingerprint,
+    is_loopback,
+    loopback_url,
+)
 from orchestrator.spec import OllamaSpec, Sampling, Spec, model_for, ollama_model_name
 
 ACCOUNT = "ollama"
@@ -36,7 +44,7 @@ def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
     home = inputs.layout.deployment_data(section.name)
     store = vendor.models if vendor and vendor.unit else f"{home}/models"
     resources: list[AnyResource] = base_directories(inputs.layout, owner, section.name)
-    binary = vendor.binary if vendor else f"{inputs.layout.opt}/ollama/{_release(inputs).version}/bin/ollama"
+    binary = vendor.binary if vendor else f"{inputs.layout.opt}/ollama/{_release(inputs).label}/bin/ollama"
     if not (vendor and vendor.unit):
         resources += [*accounts(inputs.facts, owner, home), owner.directory(home, mode="750", engine=True, keep=True)]
     release = [] if vendor else _install(inputs, owner)
@@ -54,10 +62,10 @@ def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
         service=service[-1].address,
         endpoint=Endpoint(
             runtime="ollama",
-            url=f"{loopback_url(section.bind, section.port)}/v1",
+            url=client_url(section.bind, section.port, inputs.facts),
             probe_url=loopback_url(section.bind, section.port),
             model=ollama_model_name(spec),
-            expected_version=None if vendor else _release(inputs).version,
+            expected_version=None if vendor else _release(inputs).version or None,
         ),
         exposed=exposed,
         summary=_summary(inputs, section),
@@ -143,7 +151,7 @@ def _install(inputs: Inputs, owner: Owner) -> list[AnyResource]:
     return [
         owner.directory(root),
         Release(
-            path=f"{root}/{release.version}",
+            path=f"{root}/{release.label}",
             source=release.source,
             sha256=release.sha256,
             size=release.size,
@@ -259,7 +267,7 @@ def _summary(inputs: Inputs, section: OllamaSpec) -> dict[str, str]:
     return {
         "model": _title(inputs.spec, inputs.model.quant),
         "context": f"{section.context} x {section.num_parallel}",
-        "version": inputs.release.version if inputs.release else "vendor's",
+        "version": inputs.release.label if inputs.release else "vendor's",
     }
 
 

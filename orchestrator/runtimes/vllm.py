@@ -27,7 +27,7 @@ from orchestrator.runtimes.common import (
     supervised_service,
     systemd_service,
 )
-from orchestrator.runtimes.deployment import Deployment, Inputs, fingerprint, is_loopback, loopback_url
+from orchestrator.runtimes.deployment import Deployment, Inputs, client_url, fingerprint, is_loopback, loopback_url
 from orchestrator.runtimes.vllm_args import validate
 from orchestrator.spec import VllmSpec, model_for, served_name
 from orchestrator.spec.catalogue import VllmBuild, choose_vllm, version_of_image
@@ -337,7 +337,7 @@ class _Wanted:
         base = loopback_url(self.section.bind, self.section.port)
         return Endpoint(
             runtime="vllm",
-            url=f"{base}/v1",
+            url=client_url(self.section.bind, self.section.port, self.facts),
             probe_url=base,
             model=served_name(self.spec),
             key_file=key.path if key else None,

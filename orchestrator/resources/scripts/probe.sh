@@ -1,6 +1,6 @@
 # Functions that every probe may use. deployctl puts them in front of a batch of probes.
 # A probe prints NAME<TAB>VALUE lines; values of several lines are base64 (field64).
-PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 field() { printf '%s\t%s\n' "$1" "$2"; }
 field64() { printf '%s\t' "$1"; base64 | tr -d '\n'; printf '\n'; }
 digest() { sha256sum < "$1" 2>/dev/null | cut -d ' ' -f 1; }
