@@ -21,7 +21,7 @@ WHEELS = "/opt/lab-wheels"
 """Where a machine keeps the wheels of `give_wheels`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One run of deployctl: its words, exit status and output."""
 
@@ -35,11 +35,16 @@ class Run:
         """All that it printed."""
         return self.stdout + self.stderr
 
+    def ended(self, status: int) -> Run:
+        """This run, if it ended with that exit status; all that it printed otherwise."""
+        assert self.exit == status, f"expected {status}\n{self!r}"
+        return self
+
     def json(self) -> Any:
         """Standard output as the one JSON document that it must be."""
         return json.loads(self.stdout)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"deployctl {' '.join(self.words)}: exit {self.exit}\n{self.stdout}\n--- stderr\n{self.stderr}"
 
 
