@@ -48,7 +48,7 @@ lock: venv ## resolve requirements/*.lock anew; UPGRADE=1 takes newer versions
 	@! grep -nE '^-|https?://|file:' requirements/*.lock || { echo "a lock names an index or a path" >&2; exit 1; }
 
 docs: venv ## write the generated parts of docs/ anew
-	$(BIN)/python scripts/docs.py
+	$(BIN)/python docs/generate.py
 
 demo: ## deploy a small model on this machine's CPU and ask it a question; no root, Docker or GPU needed
 	docs/demo.sh up
