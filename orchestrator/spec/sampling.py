@@ -45,8 +45,8 @@ class Sampling(Section):
     )
     max_tokens: Count | None = Field(
         default=4096,
-        description="Most tokens of one answer when a request sets no limit (num_predict). Ollama only: at vLLM it would "
-        "cap every request.",
+        description="Most tokens of one answer when a request sets no limit (num_predict). Ollama only: at vLLM it "
+        "would cap every request.",
         examples=[4096],
     )
     stop: tuple[StopWord, ...] = Field(
