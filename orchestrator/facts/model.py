@@ -52,7 +52,10 @@ class VendorOllama(_Fact):
 
 
 class Facts(_Fact):
-    """What was observed on a host. ``address`` is its first one that others may reach. ``manifests`` are the JSON texts of the deployments applied to it."""
+    """What was observed on a host.
+
+    ``address`` is its first one that others may reach; ``manifests`` are the JSON texts of what is applied to it.
+    """
 
     host: str
     layout: Layout

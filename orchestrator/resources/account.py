@@ -66,10 +66,11 @@ class Account(Resource):
         run_or_fail(host, f"cannot add the account {self.name}", script)
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the user and its group; its files are other resources."""
-        name = quote(self.name)
+        """Delete the user and its group. What is kept of its home becomes root's: the next account may get its number."""
+        name, home = quote(self.name), quote(self.home)
         script = (
             "set -e; PATH=$PATH:/usr/sbin:/sbin\n"
+            f"if [ -d {home} ]; then find {home} -xdev -user {name} -exec chown -h root:root {{}} +; fi\n"
             f"! id -u {name} >/dev/null 2>&1 || userdel {name}\n! getent group {name} >/dev/null || groupdel {name}\n"
         )
         run_or_fail(

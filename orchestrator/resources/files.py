@@ -66,8 +66,20 @@ class Directory(Owned):
         return f"install -d {self.ownership()} {quote(self.path)}"
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
-        """Make it with its parents, or correct its mode and owner."""
-        run_or_fail(host, f"cannot make the directory {self.path}", f"install -d {self.ownership()} {quote(self.path)}")
+        """Make it with its parents, or correct its mode and owner.
+
+        An engine's directory that an earlier deployment left takes its new owner as a whole: accounts come back with
+        another number. Not so a hard link: it is a model's file, which the engine only reads.
+        """
+        path = quote(self.path)
+        make = f"install -d {self.ownership()} {path}"
+        if self.contents and observed.exists and observed.fields.get("owner") != self.owner:
+            owner = quote(f"{self.owner}:{self.group}")
+            make = (
+                f"set -e; old=$(stat -c %u {path}); {make}\n"
+                f'find {path} -xdev -uid "$old" \\( -type d -o -links 1 \\) -exec chown -h {owner} {{}} +\n'
+            )
+        run_or_fail(host, f"cannot make the directory {self.path}", make, timeout=600)
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Remove it: when empty, or with all that is in it where ``contents`` says so."""

@@ -15,7 +15,8 @@ class Venv(Resource):
     """A virtual environment at ``path``, made with ``python`` and filled by ``steps``.
 
     Each step is the arguments of one ``pip`` call. It counts as there only once all steps are through, which its
-    marker tells; one that was cut is made anew. ``check`` is a Python statement that must run in it.
+    marker tells; one that was cut is made anew. ``check`` is a Python statement that must run in it. ``compiled`` byte-
+    compiles it beforehand, for users who may not write there and would compile anew at each start.
     """
 
     title: ClassVar[str] = "virtual environment"
@@ -24,6 +25,7 @@ class Venv(Resource):
     path: str
     python: str
     steps: tuple[tuple[str, ...], ...]
+    compiled: bool = False
     check: str = "pass"
 
     @property
@@ -63,6 +65,8 @@ class Venv(Resource):
         pip = f"{path}/bin/python -m pip --disable-pip-version-check --no-input"
         lines = ["set -e; umask 022", f"rm -rf -- {path}", f"{quote(self.python)} -m venv {path}"]
         lines += [f"{pip} {' '.join(quote(word) for word in step)}" for step in self.steps]
+        if self.compiled:
+            lines += [f"{path}/bin/python -m compileall -q -j 0 {path}/lib || true"]  # some packages hold old code
         lines += [f"{path}/bin/python -c {quote(self.check)}"]
         lines += [f"printf '%s' {quote(self.recipe)} > {path}/.deployctl-recipe"]
         with progress.task(f"install {self.path.rsplit('/', 1)[-1]}") as task:

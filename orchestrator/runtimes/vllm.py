@@ -1,7 +1,6 @@
 """vLLM: a container on the host's Docker Engine, or a virtual environment kept up by a supervisor."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Literal
 
 from orchestrator.errors import RefusedError, UsageError
@@ -27,6 +26,7 @@ from orchestrator.runtimes.common import (
     supervised_service,
     systemd_service,
 )
+from orchestrator.runtimes.conversion import conversion
 from orchestrator.runtimes.deployment import Deployment, Inputs, client_url, fingerprint, is_loopback, loopback_url
 from orchestrator.runtimes.vllm_args import validate
 from orchestrator.spec import VllmSpec, model_for, served_name
@@ -153,13 +153,16 @@ class _Wanted:
         if self.container:
             cache = cache.model_copy(update={"contents": True})
             return [cache, Image(reference=self.image, archive=self.section.image_archive or "")]
-        python = python_for(self.facts, (3, 10), self.section.python, (3, 13))
+        least = (3, 11) if self.device == "cpu" else (3, 10)  # what the wheels and the locked list are made for
+        python = python_for(self.facts, least, self.section.python, (3, 13))
         root = f"{self.layout.opt}/vllm"
         steps = tuple(
             (*step, *self.section.pip_args) if step[0] == "install" else step for step in self.build.pip_steps
         )
-        venv = Venv(path=self.venv, python=python, steps=steps, check=self.build.check)
-        return [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(root), venv]
+        compiled = self.owner.account is not None
+        venv = Venv(path=self.venv, python=python, steps=steps, check=self.build.check, compiled=compiled)
+        above = [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(root)]
+        return [*above, self.owner.directory(f"{self.data}/tmp", mode="700", engine=True), venv]
 
     @property
     def image(self) -> str:
@@ -187,31 +190,15 @@ class _Wanted:
         """What vLLM loads, on the host: a GGUF file, or a folder of safetensors."""
         folder = model_directory(self.layout, self.inputs.model)
         if self.converts:
-            return f"{folder}/{self.inputs.model.main_file.removesuffix('.gguf')}-bf16"
+            return self._converted().path
         return f"{folder}/{self.inputs.model.main_file}" if self.inputs.model.format == "gguf" else folder
 
     def _converted(self) -> Converted:
         folder = model_directory(self.layout, self.inputs.model)
         main = self.inputs.model.file(self.inputs.model.main_file)
         assert main is not None and main.sha256 is not None, "a GGUF always has a sha256: the Hub's, or computed"
-        inside = "/model" if self.container else folder
-        python = self._python_in_image(folder) if self.container else (f"{self.venv}/bin/python", "-")
-        return Converted(
-            path=self.served_path,
-            source=f"{folder}/{main.path}",
-            sha256=main.sha256,
-            command_words=python,
-            inside_source=f"{inside}/{main.path}",
-            inside_path=f"{inside}{self.served_path.removeprefix(folder)}",
-            program=files("orchestrator.runtimes").joinpath("assets/dequantize.py").read_text(encoding="utf-8"),
-        )
-
-    def _python_in_image(self, folder: str) -> tuple[str, ...]:
-        """A throw-away container that sees the model's folder and nothing else, and reads its program from stdin."""
-        guard = ("--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-        user = (f"--user={self.facts.uid}:{self.facts.gid}", "--env=HOME=/tmp")
-        mount = ("-v", f"{folder}:/model")
-        return ("docker", "run", "--rm", "-i", *guard, *user, *mount, "--entrypoint=python3", self.image, "-")
+        where = {"image": self.image} if self.container else {"venv": self.venv}
+        return conversion(folder, main.path, main.sha256, self.facts, **where)
 
     def _generation_config(self) -> File:
         config = command.generation_config(self.spec, self.inputs.generation_config)
@@ -241,6 +228,7 @@ class _Wanted:
         )
         serve = self._arguments(paths, self.section.bind, self.section.port)
         environment = command.environment(self.section, self.device, paths, self.facts.memory_total)
+        environment += command.temporary(self.data)
         words = [*(part.replace("@venv", self.venv) for part in self.build.serve), paths.model, *serve]
         if not self.facts.systemd:
             return supervised_service(

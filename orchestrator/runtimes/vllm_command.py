@@ -95,6 +95,15 @@ def environment(section: VllmSpec, device: str, paths: Paths, memory_total: int)
     return list({**named, **section.env}.items())
 
 
+def temporary(data: str) -> list[tuple[str, str]]:
+    """Where vLLM leaves its sockets and what it forgets to delete, so that it goes with the deployment.
+
+    A socket's path may have 107 bytes, of which vLLM's own names take about 40: a long folder is left to /tmp.
+    """
+    folder = f"{data}/tmp"
+    return [("TMPDIR", folder)] if len(folder.encode()) <= 64 else []
+
+
 def cpu_kv_cache_gib(memory_total: int) -> int:
     """GiB of KV cache on a CPU, from the host's memory in bytes: a share of it, between 1 and 4 GiB."""
     return max(1, min(4, int(memory_total * CPU_KV_CACHE_SHARE) >> 30))
