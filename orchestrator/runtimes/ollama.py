@@ -38,7 +38,7 @@ ACCOUNT = "ollama"
 def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
     """What Ollama needs on this host. Raises RefusedError for a missing prerequisite, UsageError for a bad template."""
     spec, section = inputs.spec, inputs.spec.for_runtime("ollama")
-    vendor = usable_vendor(section, inputs.facts.vendor_ollama)
+    vendor = _vendor(inputs, section)
     owner = Owner(inputs.facts, ACCOUNT)
     _check(inputs, section, vendor, own_ports)
     home = inputs.layout.deployment_data(section.name)
@@ -77,6 +77,14 @@ def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
 def usable_vendor(section: OllamaSpec, vendor: VendorOllama | None) -> VendorOllama | None:
     """The vendor's installation, unless the user asks for a version or an archive of his own."""
     return vendor if section.version is None and section.archive is None else None
+
+
+def _vendor(inputs: Inputs, section: OllamaSpec) -> VendorOllama | None:
+    """What of the vendor's installation is used: its unit, store and account only where systemd is ours to command."""
+    vendor = usable_vendor(section, inputs.facts.vendor_ollama)
+    if vendor is None or inputs.facts.systemd:
+        return vendor
+    return vendor.model_copy(update={"unit": "", "active": False})
 
 
 def parameters(section: OllamaSpec, sampling: Sampling) -> list[tuple[str, object]]:
@@ -171,7 +179,7 @@ def _service(
     store: str,
     follows: list[str],
 ) -> list[AnyResource]:
-    if vendor and vendor.unit and inputs.facts.systemd:
+    if vendor and vendor.unit:
         return _vendor_unit(inputs, section)
     variables = environment(section, home, store)
     release = inputs.release.sha256 if inputs.release and not vendor else ""

@@ -137,7 +137,7 @@ class _Wanted:
         return Deployment(
             name=self.section.name,
             runtime="vllm",
-            resources=tuple(resources),
+            resources=tuple({item.address: item for item in resources}.values()),  # model and base may share folders
             service=service[-1].address,
             endpoint=self._endpoint(key),
             exposed=self.exposed,
@@ -298,7 +298,6 @@ class _Wanted:
             "entrypoint": None,
             "command": [paths.model, *self._arguments(paths, "0.0.0.0", INSIDE_PORT)],  # noqa: S104  (in its own network)
             "environment": command.environment(section, self.device, paths, self.facts.memory_total),
-            "env_file": None,
             "mounts": [{"source": source, "target": target, "read_only": ro} for source, target, ro in mounts],
             "ports": [{"host_ip": self._bind_address(), "host_port": section.port, "container_port": INSIDE_PORT}],
             "gpus": (section.gpus if section.gpus == "all" else list(section.gpus)) if self.device == "cuda" else None,

@@ -1,0 +1,47 @@
+#!/bin/sh
+docker run --detach \
+  --name=deployctl-vllm \
+  --restart=unless-stopped \
+  --stop-timeout=30 \
+  --gpus=all \
+  --shm-size=1073741824 \
+  --user=0:0 \
+  --cap-drop=ALL \
+  --security-opt=no-new-privileges \
+  --env=HOME=/cache \
+  --env=XDG_CACHE_HOME=/cache \
+  --env=XDG_CONFIG_HOME=/cache \
+  --env=VLLM_CACHE_ROOT=/cache/vllm \
+  --env=TRITON_CACHE_DIR=/cache/triton \
+  --env=HF_HOME=/cache/huggingface \
+  --env=HF_HUB_OFFLINE=1 \
+  --env=VLLM_NO_USAGE_STATS=1 \
+  '--env=VLLM_HOSTILE=a b '"'"'c'"'"' "d" %h $HOME \ {{ x }} #' \
+  --label=deployctl.deployment=vllm \
+  --mount=type=bind,source=/var/lib/deployctl/models/local/3399d6edd3e7,target=/model,readonly \
+  --mount=type=bind,source=/etc/deployctl/vllm/generation,target=/config/generation,readonly \
+  --mount=type=bind,source=/var/lib/deployctl/models/local/dab76a6f69f6,target=/base,readonly \
+  --mount=type=bind,source=/var/lib/deployctl/vllm,target=/cache \
+  --publish=127.0.0.1:5000:8000 \
+  vllm/vllm-openai:v0.23.0 \
+  '/model/tiny $HOME '"'"'x'"'"' "y" %h -q.gguf' \
+  --tokenizer \
+  /base \
+  --hf-config-path \
+  /base \
+  --served-model-name \
+  'it'"'"'s $HOME `id` "q" %h {{ x }} ünï' \
+  --host \
+  0.0.0.0 \
+  --port \
+  8000 \
+  --max-model-len \
+  auto \
+  --max-num-seqs \
+  256 \
+  --max-num-batched-tokens \
+  8192 \
+  --gpu-memory-utilization \
+  0.94 \
+  --generation-config \
+  /config/generation
