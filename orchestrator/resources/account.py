@@ -66,7 +66,7 @@ class Account(Resource):
         run_or_fail(host, f"cannot add the account {self.name}", script)
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the user and its group. What is kept of its home becomes root's: the next account may get its number."""
+        """Delete the user and its group. What is kept of its home becomes root's: another may get its number."""
         name, home = quote(self.name), quote(self.home)
         script = (
             "set -e; PATH=$PATH:/usr/sbin:/sbin\n"

@@ -1,4 +1,4 @@
-"""Dequantizing a GGUF on its host, by whichever Python has vLLM's libraries: the image's, or the environment's. Pure."""
+"""Dequantizing a GGUF on its host, by the Python that has vLLM: the image's, or the environment's. Pure."""
 
 from importlib.resources import files
 

@@ -162,7 +162,7 @@ class _Wanted:
         compiled = self.owner.account is not None
         venv = Venv(path=self.venv, python=python, steps=steps, check=self.build.check, compiled=compiled)
         above = [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(root)]
-        return [*above, self.owner.directory(f"{self.data}/tmp", mode="700", engine=True), venv]
+        return [*above, self.owner.directory(f"{self.data}/scratch", mode="700", engine=True), venv]
 
     @property
     def image(self) -> str:

@@ -100,7 +100,7 @@ def temporary(data: str) -> list[tuple[str, str]]:
 
     A socket's path may have 107 bytes, of which vLLM's own names take about 40: a long folder is left to /tmp.
     """
-    folder = f"{data}/tmp"
+    folder = f"{data}/scratch"
     return [("TMPDIR", folder)] if len(folder.encode()) <= 64 else []
 
 

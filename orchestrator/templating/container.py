@@ -61,14 +61,16 @@ class PublishedPort(_Part):
 
 
 class ContainerSpec(_Part):
-    """One container. Sizes are bytes, times are seconds; keys reach it through ``env_file``, never through here."""
+    """One container. Sizes are bytes, times are seconds.
+
+    Keys reach it through mounted files, never through here: what is in its environment, ``docker inspect`` shows.
+    """
 
     name: Name
     image: Name
     entrypoint: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     command: tuple[Text, ...] = ()
     environment: dict[Key, Text] = {}
-    env_file: Line | None = None
     mounts: tuple[Mount, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     gpus: Literal["all"] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
@@ -138,7 +140,6 @@ def _options(spec: ContainerSpec) -> list[str]:
         "memory": spec.memory_bytes,
         "user": spec.user,
         "read-only": "true" if spec.read_only else None,
-        "env-file": spec.env_file,
     }
     several = {
         "cap-drop": spec.cap_drop,

@@ -24,7 +24,6 @@ BASE: dict[str, object] = {
     "entrypoint": None,
     "command": [],
     "environment": [],
-    "env_file": None,
     "mounts": [],
     "ports": [],
     "gpus": None,
@@ -105,7 +104,6 @@ def test_the_line_says_all_that_the_description_says() -> None:
     spec = spec_of(
         entrypoint=["python3", "-m"],
         command=["vllm", "--port", "8000"],
-        env_file="/etc/deployctl/vllm.env",
         mounts=[
             {"source": "/srv/my, models", "target": "/models", "read_only": True},
             {"source": "cache", "target": "/root/.cache", "read_only": False},
@@ -133,7 +131,7 @@ def test_the_line_says_all_that_the_description_says() -> None:
     assert line == [
         *["docker", "run", "--detach", "--name=vllm", "--entrypoint=python3", "--restart=unless-stopped"],
         *["--stop-timeout=30", '--gpus="device=0,2"', "--network=host", "--ipc=host", "--shm-size=1073741824"],
-        *["--memory=17179869184", "--user=2000:0", "--read-only=true", "--env-file=/etc/deployctl/vllm.env"],
+        *["--memory=17179869184", "--user=2000:0", "--read-only=true"],
         *["--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp:rw,size=1g"],
         *["--label=deployctl.name=vllm", '--mount=type=bind,"source=/srv/my, models",target=/models,readonly'],
         *["--mount=type=volume,source=cache,target=/root/.cache"],
