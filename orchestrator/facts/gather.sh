@@ -8,7 +8,10 @@ say os "$( . /etc/os-release 2>/dev/null && printf '%s' "${PRETTY_NAME:-$ID}")"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 say mem_total "$(awk '/^MemTotal:/{print $2}' /proc/meminfo)"
 say mem_available "$(awk '/^MemAvailable:/{print $2}' /proc/meminfo)"
-say address "$(hostname -I 2>/dev/null | tr ' ' '\n' | sed -n 1p)"
+# The address that the host itself uses towards others; without a route, one that is not a bridge of containers.
+say address "$({ ip -o route get 1.1.1.1 | sed -n 's/.* src \([^ ]*\).*/\1/p'
+  ip -o -4 addr show scope global | awk '$2 !~ /^(docker|br-|veth|virbr|cni)/ { sub(/\/.*/, "", $4); print $4 }'
+  hostname -I | tr ' ' '\n'; } 2>/dev/null | sed -n 1p)"
 [ -d /run/systemd/system ] && say systemd yes
 for t in $tools; do command -v "$t" >/dev/null 2>&1 && say tool "$t"; done
 if command -v docker >/dev/null 2>&1; then
