@@ -59,7 +59,14 @@ def host_options(function: F) -> F:
                 "--user", "scope", flag_value="user", help="Deploy into the user's own directories, without root."
             ),
             click.option("--system", "scope", flag_value="system", help="Deploy system-wide (needs root)."),
-            click.option("--known-hosts", type=path, metavar="FILE", help="Further known_hosts file."),
+            click.option(
+                "--known-hosts",
+                type=path,
+                metavar="FILE",
+                envvar="DEPLOYCTL_KNOWN_HOSTS",
+                show_envvar=True,
+                help="Further known_hosts file.",
+            ),
             click.option(
                 "--connect-timeout",
                 type=float,

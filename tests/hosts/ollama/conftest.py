@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.doubles.ollama.archive import make_archive
 from tests.doubles.ollama.running import GGUF, OFFICIAL
 from tests.hosts.support import Controller, Run, give_wheels
 from tests.lab import snapshot as snapshots
+from tests.lab.images import OPW_PASSWORD
 from tests.lab.machines import USERS, Machine
 
 HOST = "gpu02"
@@ -44,14 +45,20 @@ def gguf(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     return write_gguf(tmp_path_factory.mktemp("model") / FILE)
 
 
+@dataclass(frozen=True)
+class Found:
+    """The second machine, and how it was before the first test of this package."""
+
+    machine: Machine
+    state: snapshots.State = field(repr=False)
+
+
 @pytest.fixture(scope="package")
-def machine_as_found(second_machine: Machine) -> Iterator[Machine]:
-    """The second machine, able to install supervisord without a network; afterwards it is as it was."""
-    before = second_machine.state()
+def found(second_machine: Machine) -> Iterator[Found]:
+    """Able to install supervisord without a network, and otherwise as it booted."""
     give_wheels(second_machine, "supervisor==4.3.0")
-    yield second_machine
+    yield Found(second_machine, second_machine.state())
     second_machine.exec("rm -rf /etc/pip.conf /opt/lab-wheels")
-    assert snapshots.diff(before, second_machine.state()) == []
 
 
 @dataclass
@@ -96,35 +103,21 @@ class Box:
 
 
 @pytest.fixture(scope="module")
-def box(
-    machine_as_found: Machine, deployctl: Controller, hub: FakeHub, archive: Path, gguf: Path
-) -> Iterator[Box]:
-    """Everything in place, nothing deployed. After the module no run may have shown the Hub's token."""
-    logins = {
-        f"{HOST}-{user}": {
-            "address": "127.0.0.1",
-            "port": machine_as_found.ssh_port,
-            "user": user,
-            "key": str(machine_as_found.key),
-        }
-        for user in USERS
-    }
-    deployctl.knows([machine_as_found], more=logins)
+def box(found: Found, deployctl: Controller, hub: FakeHub, archive: Path, gguf: Path) -> Iterator[Box]:
+    """Everything in place, nothing deployed. After the module, no run may have shown a secret."""
+    machine = found.machine
+    login = {"address": "127.0.0.1", "port": machine.ssh_port, "key": str(machine.key)}
+    deployctl.knows([machine], more={f"{HOST}-{user}": {**login, "user": user} for user in USERS})
     deployctl.env["HF_TOKEN"] = hub.token = TOKEN
     hub.add_repo(REPO, {FILE: gguf, "README.md": b"# tiny\n"})
-    yield Box(machine_as_found, deployctl, hub, archive, machine_as_found.state())
-    shown = [run.words for run in deployctl.runs if TOKEN in run.text]
-    assert shown == [], "the Hub's token was shown"
+    yield Box(machine, deployctl, hub, archive, found.state)
+    secrets = (TOKEN, OPW_PASSWORD)
+    assert [run for run in deployctl.runs if any(secret in run.text for secret in secrets)] == []
 
 
-@pytest.fixture
-def clean(box: Box) -> Iterator[Box]:
-    """A box that must be as before when the test is over; what a failed test leaves is taken down."""
-    yield box
-    box.down("--purge")
-
-
-Ask = Callable[[str], str]
+def kinds(run: Run) -> list[str]:
+    """The kinds of resources that an `up --json` changed, in order."""
+    return [change["kind"] for deployment in run.json()["deployments"] for change in deployment["changes"]]
 
 
 def chat(machine: Machine, model: str = NAME, user: str = "root") -> str:

@@ -6,29 +6,169 @@ import json
 
 import pytest
 
-from tests.hosts.ollama.conftest import FILE, MODEL, NAME, REPO, TOKEN, Box, chat
+from tests.hosts.ollama.conftest import FILE, HOST, NAME, TOKEN, Box, chat, kinds
+from tests.hosts.support import Run
+from tests.lab import snapshot as snapshots
 
 pytestmark = pytest.mark.hosts
 UNIT = "deployctl-ollama.service"
-PROGRAM = "/opt/deployctl/ollama/0.33.0/bin/ollama"
-STORE = "/var/lib/deployctl/ollama/models"
+DATA = "/var/lib/deployctl"
+STORE = f"{DATA}/ollama/models"
+MANIFEST = f"{STORE}/manifests/registry.ollama.ai/library/{NAME}/latest"
+ENGINE = ("--context", "2048", "--keep-alive", "7m")
+SYSTEM = 'You are "terse": 100 % of $HOME.'
+SAMPLING = ("--set", "sampling.temperature=0.25", "--set", 'sampling.stop=["<end>", "Q: "]')
 
 
-@pytest.fixture(scope="module")
+def up(box: Box, *, parallel: int = 2, system: str = SYSTEM) -> Run:
+    return box.up(*ENGINE, *SAMPLING, "--num-parallel", str(parallel), "--set", f"system={system}")
+
+
+@pytest.fixture(scope="module", autouse=True)
 def first(box: Box):
-    """The first `up`, with options that must be found again on the machine."""
-    run = box.up(
-        *("--context", "2048", "--num-parallel", "2", "--keep-alive", "7m"),
-        *("--set", "sampling.temperature=0.25", "--set", "sampling.stop=[\"<end>\"]", "--set", "system=You are \"terse\"."),
-    )
-    yield run
+    yield up(box).ended(0)
     box.down("--purge")
 
 
-def test_up_serves(box: Box, first):
-    first.ended(0)
-    (deployment,) = first.json()["deployments"]
-    assert deployment["health"]["healthy"] and deployment["health"]["failed"] is None
+def show(box: Box, what: str) -> str:
+    """What Ollama says of the model."""
+    body = json.dumps({"model": NAME})
+    text: str = json.loads(box.machine.exec("curl -fsS http://127.0.0.1:11434/api/show -d @-", stdin=body))[what]
+    return text
+
+
+def files(box: Box) -> snapshots.Snapshot:
+    return snapshots.take(box.machine.exec, ("/etc", "/opt", DATA))
+
+
+def modified(box: Box, path: str) -> str:
+    return box.machine.exec(f"stat -c '%i %Y %Z' {path}")
+
+
+def test_up_is_healthy_and_the_endpoint_answers(box: Box, first: Run):
+    document = first.json()
+    assert document["schema"] == "deployctl.up/1" and document["exit_code"] == 0 and document["errors"] == []
+    (deployment,) = document["deployments"]
+    assert (deployment["host"], deployment["name"], deployment["runtime"]) == (HOST, "ollama", "ollama")
     assert deployment["endpoint"]["url"] == "http://127.0.0.1:11434/v1"
+    assert deployment["endpoint"]["model"] == NAME and not deployment["exposed"]
+    assert deployment["health"]["healthy"] and deployment["health"]["answer_text"]
+    assert {change["action"] for change in deployment["changes"]} == {"create"}
     assert json.loads(chat(box.machine))["choices"][0]["message"]["content"]
-    print(first.stderr, first.stdout)
+
+
+def test_the_unit_runs_hardened_from_what_was_asked_for(box: Box):
+    assert box.unit("ActiveState", "UnitFileState", "User") == ["active", "enabled", "ollama"]
+    verified = box.machine.exec(f"systemd-analyze verify --man=no /etc/systemd/system/{UNIT} 2>&1")
+    assert verified == ""
+    (environment,) = box.unit("Environment")
+    wanted = ("OLLAMA_NUM_PARALLEL=2", "OLLAMA_KEEP_ALIVE=7m", "OLLAMA_CONTEXT_LENGTH=2048", f"OLLAMA_MODELS={STORE}")
+    assert set(wanted) < set(environment.split())
+    assert [line.split()[3] for line in box.machine.exec("ss -Hltn sport = 11434").splitlines()] == ["127.0.0.1:11434"]
+
+
+def test_the_model_has_the_parameters_and_no_second_copy(box: Box):
+    parameters = [line.split(maxsplit=1) for line in show(box, "parameters").splitlines()]
+    assert ["num_ctx", "2048"] in parameters and ["temperature", "0.25"] in parameters
+    assert {value for name, value in parameters if name == "stop"} == {'"<end>"', '"Q: "'}
+    assert show(box, "system").strip() == SYSTEM
+    (file,) = box.machine.exec(f"find {DATA}/models -name '{FILE}'").split()
+    digest = box.machine.exec(f"sha256sum < {file}").split()[0]
+    file_inode, blob_inode = (
+        box.machine.exec(f"stat -c %i {path}") for path in (file, f"{STORE}/blobs/sha256-{digest}")
+    )
+    assert file_inode == blob_inode
+
+
+def test_a_second_up_changes_nothing(box: Box):
+    before = box.unit("MainPID", "InvocationID")
+    state = files(box)
+    (deployment,) = up(box).ended(0).json()["deployments"]
+    assert deployment["changes"] == [] and deployment["health"]["healthy"]
+    assert box.unit("MainPID", "InvocationID") == before
+    assert snapshots.diff(state, files(box)) == []
+
+
+def test_status_says_what_serves(box: Box):
+    (shown,) = box.status()
+    assert (shown["name"], shown["runtime"], shown["state"], shown["drift"]) == ("ollama", "ollama", "serving", [])
+    text = box.deployctl("status", "--host", HOST, "--exit-code").ended(0).stdout
+    assert "serving" in text and "2048 x 2" in text and "http://127.0.0.1:11434/v1" in text
+
+
+def test_logs_show_the_engine_but_no_secret(box: Box):
+    box.machine.exec(f"curl -s -o /dev/null http://127.0.0.1:11434/{TOKEN}")
+    assert TOKEN in box.machine.exec(f"journalctl -u {UNIT} -o cat --no-pager")
+    text = box.deployctl("logs", "ollama", "--host", HOST).ended(0).stdout
+    assert "/v1/chat/completions" in text and TOKEN not in text
+    (log,) = box.deployctl("logs", "ollama", "--host", HOST, "--json", "-n", "3").ended(0).json()["logs"]
+    assert log["host"] == HOST and len(log["lines"]) == 3
+
+
+def test_hosts_are_listed(box: Box):
+    hosts = box.deployctl("hosts", "list", "--json").ended(0).json()["hosts"]
+    assert (hosts[0]["name"], hosts[0]["user"], hosts[0]["key"]) == (HOST, "root", "known")
+
+
+def test_an_engine_setting_restarts_and_leaves_the_model(box: Box):
+    invocation, manifest = box.unit("InvocationID"), modified(box, MANIFEST)
+    run = up(box, parallel=3).ended(0)
+    assert kinds(run) == ["unit-file", "unit"]
+    assert box.unit("InvocationID") != invocation and modified(box, MANIFEST) == manifest
+    assert "OLLAMA_NUM_PARALLEL=3" in box.unit("Environment")[0]
+
+
+def test_a_model_setting_makes_the_model_anew_and_restarts_nothing(box: Box):
+    invocation = box.unit("InvocationID")
+    run = up(box, parallel=3, system="Speak like a pirate.").ended(0)
+    assert kinds(run) == ["file", "ollama-model"]
+    assert box.unit("InvocationID") == invocation
+    assert show(box, "system").strip() == "Speak like a pirate."
+
+
+def test_a_hand_edit_is_seen_and_repaired(box: Box):
+    path = f"/etc/systemd/system/{UNIT}"
+    unit = box.machine.exec(f"cat {path}")
+    box.machine.exec(f"sed -i s/NUM_PARALLEL=3/NUM_PARALLEL=9/ {path}")
+    run = box.deployctl("status", "--host", HOST, "--exit-code").ended(7)
+    assert path in run.stdout and "differs" in run.stdout
+    (drift,) = box.status()[0]["drift"]
+    assert drift["identity"] == path
+    assert kinds(up(box, parallel=3, system="Speak like a pirate.").ended(0)) == ["unit-file", "unit"]
+    assert box.machine.exec(f"cat {path}") == unit
+    assert "OLLAMA_NUM_PARALLEL=3" in box.unit("Environment")[0]
+
+
+def test_nothing_on_the_machine_holds_the_token(box: Box):
+    found = box.machine.exec(f"grep -rl {TOKEN} /etc {DATA} /opt /root /home /tmp /run 2>/dev/null || true")
+    assert found == ""
+
+
+def test_down_takes_all_but_the_model(box: Box):
+    run = box.down("ollama").ended(0)
+    assert "kept" in run.stdout
+    changed = box.changed()
+    assert changed and all(line.startswith(f"added {DATA}") for line in changed), changed
+    assert any(line.startswith(f"added {DATA}/models/") and FILE in line for line in changed)
+    assert box.machine.exec(f"find {DATA} -nouser -o -nogroup") == "", "files for the next account to inherit"
+
+
+def test_down_again_is_fine(box: Box):
+    assert "nothing to take down" in box.down("ollama").ended(0).stdout
+    assert "nothing is deployed" in box.deployctl("status", "--host", HOST).ended(0).stdout
+
+
+def test_up_again_downloads_nothing(box: Box):
+    box.machine.exec("useradd --system squatter")  # takes the number that the account of Ollama had
+    downloads = len(box.hub.downloads())
+    run = up(box)
+    box.machine.exec("userdel squatter")
+    run.ended(0)
+    assert len(box.hub.downloads()) == downloads
+    assert json.loads(chat(box.machine))["choices"][0]["message"]["content"]
+
+
+def test_purge_leaves_the_machine_as_it_was(box: Box):
+    box.down("--purge").ended(0)
+    assert box.changed() == []
+    assert "nothing to take down" in box.down("--purge").ended(0).stdout
