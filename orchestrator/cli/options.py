@@ -32,58 +32,65 @@ def common_options(function: F) -> F:
 
 def host_options(function: F) -> F:
     """Options that say which hosts, and how to get in."""
+    return _chain(function, [*_whereabouts(), *_ways_in()])
+
+
+def _whereabouts() -> list[Callable[[F], F]]:
     path = click.Path(path_type=str)
-    return _chain(
-        function,
-        [
-            click.option(
-                "--host",
-                "hosts",
-                multiple=True,
-                metavar="HOST",
-                help="Inventory name, group, `local` or address. Repeatable.",
-            ),
-            click.option(
-                "--inventory", type=path, metavar="PATH", help="Inventory file or folder (default: inventories/)."
-            ),
-            click.option(
-                "--config", type=path, metavar="FILE", help="Spec file (default: deployctl.yaml, if there is one)."
-            ),
-            click.option(
-                "--sudo/--no-sudo", default=None, help="Become root by sudo, or never (default: where it is allowed)."
-            ),
-            click.option(
-                "--ask-sudo-password", is_flag=True, help="Ask for the sudo password (or DEPLOYCTL_SUDO_PASSWORD)."
-            ),
-            click.option(
-                "--user", "scope", flag_value="user", help="Deploy into the user's own directories, without root."
-            ),
-            click.option("--system", "scope", flag_value="system", help="Deploy system-wide (needs root)."),
-            click.option(
-                "--known-hosts",
-                type=path,
-                metavar="FILE",
-                envvar="DEPLOYCTL_KNOWN_HOSTS",
-                show_envvar=True,
-                help="Further known_hosts file.",
-            ),
-            click.option(
-                "--connect-timeout",
-                type=float,
-                default=10.0,
-                show_default=True,
-                metavar="SECONDS",
-                help="Per host and hop.",
-            ),
-            click.option(
-                "--parallel-hosts",
-                type=click.IntRange(1, 64),
-                default=8,
-                show_default=True,
-                help="Hosts worked on at once.",
-            ),
-        ],
-    )
+    return [
+        click.option(
+            "--host",
+            "hosts",
+            multiple=True,
+            metavar="HOST",
+            help="Inventory name, group, `local` or address. Repeatable.",
+        ),
+        click.option(
+            "--inventory", type=path, metavar="PATH", help="Inventory file or folder (default: inventories/)."
+        ),
+        click.option(
+            "--config", type=path, metavar="FILE", help="Spec file (default: deployctl.yaml, if there is one)."
+        ),
+    ]
+
+
+def _ways_in() -> list[Callable[[F], F]]:
+    path = click.Path(path_type=str)
+    return [
+        click.option(
+            "--sudo/--no-sudo", default=None, help="Become root by sudo, or never (default: where it is allowed)."
+        ),
+        click.option(
+            "--ask-sudo-password", is_flag=True, help="Ask for the sudo password (or DEPLOYCTL_SUDO_PASSWORD)."
+        ),
+        click.option(
+            "--user", "scope", flag_value="user", help="Deploy into the user's own directories, without root."
+        ),
+        click.option("--system", "scope", flag_value="system", help="Deploy system-wide (needs root)."),
+        click.option(
+            "--known-hosts",
+            type=path,
+            metavar="FILE",
+            envvar="DEPLOYCTL_KNOWN_HOSTS",
+            show_envvar=True,
+            help="Further known_hosts file.",
+        ),
+        click.option(
+            "--connect-timeout",
+            type=float,
+            default=10.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Per host and hop.",
+        ),
+        click.option(
+            "--parallel-hosts",
+            type=click.IntRange(1, 64),
+            default=8,
+            show_default=True,
+            help="Hosts worked on at once.",
+        ),
+    ]
 
 
 @dataclass(frozen=True)

@@ -98,27 +98,10 @@ def supervised_service(
     follows: Sequence[str],
 ) -> list[AnyResource]:
     """The embedded supervisor, shared by all deployments of the host, and a program in it."""
-    layout, facts = inputs.layout, inputs.facts
-    config, venv, logs = f"{layout.config}/supervisor", f"{layout.opt}/supervisor", f"{layout.data}/log"
-    socket = f"{layout.state}/supervisor.sock"
-    if len(socket.encode()) > _SOCKET_MAX:
-        raise RefusedError(
-            f"the path {socket} is too long for a socket",
-            host=facts.host,
-            remedy="set XDG_STATE_HOME to a shorter path",
-        )
+    layout = inputs.layout
+    config, venv, logs = _supervisor_places(layout)
     log = f"{logs}/{name}.log"
-    conf_text = inputs.renderer.render(
-        "supervisor/supervisord.conf.j2",
-        {
-            "socket": socket,
-            "pidfile": f"{layout.state}/supervisord.pid",
-            "logfile": f"{logs}/supervisord.log",
-            "include": f"{config}/programs/*.conf",
-            "directory": layout.data,
-        },
-    )
-    program_text = inputs.renderer.render(
+    text = inputs.renderer.render(
         "supervisor/program.conf.j2",
         {
             "name": name,
@@ -130,27 +113,54 @@ def supervised_service(
             "user": owner.account,
         },
     )
-    conf = owner.file(f"{config}/supervisord.conf", conf_text)
-    program = owner.file(f"{config}/programs/{name}.conf", program_text)
-    python = python_for(facts, (3, 8))
+    program = owner.file(f"{config}/programs/{name}.conf", text)
+    process = Process(
+        name=name,
+        venv=venv,
+        conf=f"{config}/supervisord.conf",
+        journal=f"{logs}/supervisord.log",
+        program=program.path,
+        log=log,
+        mark=f"{layout.deployment_state(name)}/started",
+        fingerprint=fingerprint([text, *made_from]),
+        follows=(program.address, *follows),
+    )
+    return [*_supervisor(inputs, owner), program, process]
+
+
+def _supervisor_places(layout: Layout) -> tuple[str, str, str]:
+    """The supervisor's configuration, its virtual environment, and all logs."""
+    return f"{layout.config}/supervisor", f"{layout.opt}/supervisor", f"{layout.data}/log"
+
+
+def _supervisor(inputs: Inputs, owner: Owner) -> list[AnyResource]:
+    """supervisord itself. Raises RefusedError where its socket's path would be too long, or Python is missing."""
+    layout = inputs.layout
+    config, venv, logs = _supervisor_places(layout)
+    socket = f"{layout.state}/supervisor.sock"
+    if len(socket.encode()) > _SOCKET_MAX:
+        raise RefusedError(
+            f"the path {socket} is too long for a socket",
+            host=inputs.facts.host,
+            remedy="set XDG_STATE_HOME to a shorter path",
+        )
+    text = inputs.renderer.render(
+        "supervisor/supervisord.conf.j2",
+        {
+            "socket": socket,
+            "pidfile": f"{layout.state}/supervisord.pid",
+            "logfile": f"{logs}/supervisord.log",
+            "include": f"{config}/programs/*.conf",
+            "directory": layout.data,
+        },
+    )
+    install = ("install", "--quiet", f"supervisor=={SUPERVISOR_VERSION}")
     return [
         owner.directory(config),
         owner.directory(f"{config}/programs"),
         Directory(path=logs, owner=owner.files[0], group=owner.files[1], contents=True),
-        Venv(path=venv, python=python, steps=(("install", "--quiet", f"supervisor=={SUPERVISOR_VERSION}"),)),
-        conf,
-        program,
-        Process(
-            name=name,
-            venv=venv,
-            conf=conf.path,
-            journal=f"{logs}/supervisord.log",
-            program=program.path,
-            log=log,
-            mark=f"{layout.deployment_state(name)}/started",
-            fingerprint=fingerprint([program_text, *made_from]),
-            follows=(program.address, *follows),
-        ),
+        Venv(path=venv, python=python_for(inputs.facts, (3, 8)), steps=(install,)),
+        owner.file(f"{config}/supervisord.conf", text),
     ]
 
 
