@@ -33,7 +33,11 @@ def list_hosts(**options: Any) -> int:
     known_hosts = _known_hosts(options)
     rows = []
     for entry in named:
-        trusted = "local" if entry.is_local else known(entry, known_hosts)
+        try:
+            trusted = "local" if entry.is_local else known(entry, known_hosts)
+        except UnreachableError as error:  # a wrong entry, such as a missing key file, is told and hides no other
+            session.console.error(error)
+            trusted = "unknown"
         groups = [group for group, members in inventory.groups.items() if entry.name in members]
         login = f"{entry.user}@{entry.address}" if entry.user else entry.address
         where = f"{login}:{entry.port}" if entry.port else login

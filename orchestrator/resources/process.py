@@ -74,13 +74,16 @@ class Process(Service):
         """Start supervisord if it is not there, let it read the program file, and (re)start the program."""
         mark = quote(self.mark)
         fresh = observed.fields.get("active") is True and observed.fields.get("fingerprint") == self.fingerprint
-        restart = "" if fresh else f"{self._ctl('restart', self.name)} >/dev/null || true\n"
+        # What supervisord starts by itself, with the present file, is not started twice: that would cost a load.
+        begun = f'[ -n "$began" ] || printf "%s\\n" "$changed" | grep -q {quote(f"^{self.name}: ")}'
+        restart = "" if fresh else f"{begun} || {self._ctl('restart', self.name)} >/dev/null || true\n"
         script = (
-            f'set -e\nmkdir -p "$(dirname {mark})"\n'
+            f'set -e; began=\nmkdir -p "$(dirname {mark})"\n'
             f"if ! {self._ctl('pid')} 2>/dev/null | grep -qE '^[0-9]+$'; then\n"
-            f"  {quote(self.venv + '/bin/supervisord')} -c {quote(self.conf)}\nfi\n"
-            f"{self._ctl('reread')} >/dev/null; {self._ctl('update')} >/dev/null\n{restart}"
-            f"s=$({self._ctl('status', self.name)} || true)\n"
+            f"  {quote(self.venv + '/bin/supervisord')} -c {quote(self.conf)}; began=yes\nfi\n"
+            f"{self._ctl('reread')} >/dev/null; changed=$({self._ctl('update')})\n{restart}"
+            f"n=0; while s=$({self._ctl('status', self.name)} || true)\n"
+            'case "$s" in *STARTING*|*STOPPED*) [ $n -lt 50 ];; *) false;; esac; do n=$((n+1)); sleep 0.2; done\n'
             f'case "$s" in *RUNNING*|*STARTING*) ;; *) printf \'%s\\n\' "$s" >&2; exit 1;; esac\n'
             f"printf '%s' {quote(self.fingerprint)} > {mark}.part; mv -f {mark}.part {mark}\n"
         )

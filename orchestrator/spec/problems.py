@@ -63,7 +63,9 @@ class Origins:
 
 def refuse(problems: Iterable[str]) -> NoReturn:
     """Raise the UsageError that lists them, one a line."""
-    raise UsageError("\n".join(problems), remedy="docs/spec.md explains every key; `deployctl schema` is for editors")
+    raise UsageError(
+        "\n".join(problems), remedy="docs/reference/spec.md explains every key; `deployctl schema` is for editors"
+    )
 
 
 def validated(model: type[M], data: Mapping[str, Any], origins: Origins) -> M:
