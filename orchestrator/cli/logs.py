@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import common_options, host_options
-from orchestrator.errors import DeployError, ExitStatus, RefusedError
+from orchestrator.errors import DeployError, RefusedError
 
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
 
 _FOLLOW_S = 24 * 3600.0
+_TIME_IS_UP = 124
 
 _EPILOG = """\b
 Examples:
@@ -82,6 +83,7 @@ def _show(session: "Session", host: "Host", name: str, lines: int, *, follow: bo
     follow = follow and not session.console.json_mode
     script = service.log_script(lines=lines, follow=follow)
     result = host.run(script, timeout=_FOLLOW_S if follow else 60.0, on_line=line)
-    if not result and not shown and result.exited not in (int(ExitStatus.DONE), 124):
-        raise DeployError(f"the log of {name} cannot be read", host=host.name, why=result.tail())
+    if not result and result.exited != _TIME_IS_UP:
+        why = "" if shown else result.tail()
+        raise DeployError(f"the log of {name} cannot be read", host=host.name, why=why, remedy="deployctl status")
     return [] if follow else shown

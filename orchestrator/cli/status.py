@@ -120,7 +120,10 @@ def _remarks(item: "Condition") -> list[str]:
     if item.state == "unfinished":
         lines.append("a run began and did not finish: `deployctl up` goes on, `deployctl down` clears away")
     if item.state in ("failed", "stopped"):
-        lines.append(f"{item.service.detail}: see `deployctl logs {item.manifest.name}`")
+        name = item.manifest.name
+        lines.append(f"{item.service.detail}: `deployctl logs {name}` says more, `deployctl up` starts it again")
+    if item.service.restarts:
+        lines.append(f"restarted by itself {item.service.restarts} times since it was applied")
     for drift in item.drift:
         fields = ", ".join(difference.field for difference in drift.differences) or "gone"
         lines.append(

@@ -84,7 +84,8 @@ def _gguf(path: Path, progress: Progress) -> ResolvedModel:
 
 def _hashed(folder: Path, names: Sequence[str], progress: Progress) -> tuple[ModelFile, ...]:
     total = sum((folder / name).stat().st_size for name in names)
-    with progress.task(f"reading {folder.name}", total=total, unit="bytes") as task:
+    label = names[0] if len(names) == 1 else folder.name
+    with progress.task(f"reading {label}", total=total, unit="bytes") as task:
         files: list[ModelFile] = []
         for name in names:
             done = sum(file.size for file in files)

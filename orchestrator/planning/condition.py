@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host, HttpRequest
 from orchestrator.planning.manifest import Manifest
-from orchestrator.resources.base import Difference
+from orchestrator.resources.base import Difference, Observed, Resource
 from orchestrator.resources.observe import observe
 from orchestrator.resources.service import Service
 
 State = Literal["serving", "starting", "failed", "stopped", "unfinished"]
+
+_STATE_FIELDS = ("running", "active")
 
 
 class Drift(BaseModel):
@@ -43,17 +45,23 @@ def conditions(host: Host, manifests: Sequence[Manifest]) -> list[Condition]:
     observed = observe(host, list(resources.values()))
     found = []
     for manifest in alive:
-        drift = [
-            Drift(title=resource.title, identity=resource.identity, differences=differences)
-            for entry in manifest.entries
-            if not isinstance(resource := entry.resource, Service)
-            and ((differences := resource.compare(observed[resource.address])) or not observed[resource.address].exists)
-        ]
+        drifts = (_drift(entry.resource, observed[entry.resource.address]) for entry in manifest.entries)
         service = manifest.running_service
         doing = service.state(host) if service else ServiceState(running=False, detail="never applied")
         state = _state(host, manifest, doing)
-        found.append(Condition(manifest=manifest, state=state, service=doing, drift=tuple(drift)))
+        found.append(Condition(manifest=manifest, state=state, service=doing, drift=tuple(filter(None, drifts))))
     return found
+
+
+def _drift(resource: Resource, observed: Observed) -> Drift | None:
+    """How it differs. Of a service, whether it is there and runs is its state, which is told apart."""
+    service = isinstance(resource, Service)
+    differences = resource.compare(observed)
+    if service:
+        differences = tuple(item for item in differences if observed.exists and item.field not in _STATE_FIELDS)
+    if not differences and (service or observed.exists):
+        return None
+    return Drift(title=resource.title, identity=resource.identity, differences=differences)
 
 
 def _state(host: Host, manifest: Manifest, doing: ServiceState) -> State:

@@ -135,8 +135,10 @@ class Container(Service):
         )
 
     def log_script(self, *, lines: int, follow: bool) -> str:
-        """The container's log; vLLM writes to both streams."""
-        return f"exec docker logs --tail {int(lines)} {'--follow' if follow else ''} {quote(self.spec.name)} 2>&1"
+        """The container's log; vLLM writes to both streams. What Docker says of a missing one is no part of it."""
+        name = quote(self.spec.name)
+        logs = f"docker logs --tail {int(lines)} {'--follow' if follow else ''} {name} 2>&1"
+        return f"docker container inspect {name} >/dev/null || exit\nexec {logs}"
 
 
 def _moment(text: str) -> datetime | None:

@@ -147,7 +147,8 @@ def choose_vllm(
             remedy="serve with Ollama on this host (deployctl up ollama), or on its CPU (--device cpu)",
         )
     if image:
-        return _build(release, VllmImage(device=device, reference=image, arch=(arch,)), "the image you named")
+        named = VllmImage(device=device, reference=image, arch=(arch,))
+        return _build(release, named, f"vLLM {release.version}: the image you named")
     fitting = _image(release, device, driver, arch, runner)
     return _build(release, fitting, _reason(release, fitting, model_format, version))
 
