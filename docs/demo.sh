@@ -57,7 +57,7 @@ ask() {
 import json, sys, urllib.request
 
 message = {"role": "user", "content": sys.argv[2]}
-body = {"model": "SmolLM2-135M-Instruct", "max_tokens": 96, "temperature": 0, "messages": [message]}
+body = {"model": "SmolLM2-135M-Instruct", "max_tokens": 160, "messages": [message]}
 request = urllib.request.Request(sys.argv[1], json.dumps(body).encode(), {"Content-Type": "application/json"})
 with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
     print(json.load(answer)["choices"][0]["message"]["content"])
@@ -70,7 +70,7 @@ case ${1:-up} in
     fetch_model
     say "deploying (the first time takes a few minutes: vLLM's CPU build is about 1 GB)"
     "$venv/bin/deployctl" up vllm --user --name demo --runner venv --device cpu --model "$cache/$file" \
-      --max-model-len 4096 --port "$port" --yes
+      --max-model-len 4096 --port "$port" --set sampling.temperature=0 --yes # so small a model rambles otherwise
     ask
     say "it goes on serving; \`make demo-down\` takes it away"
     ;;

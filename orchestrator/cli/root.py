@@ -3,6 +3,7 @@
 Nothing heavy is imported here: each verb imports what it needs when it runs, so that ``--help`` is quick.
 """
 
+import os
 import sys
 import traceback
 
@@ -10,7 +11,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli import down, hosts, logs, render, schema, status, up, version
-from orchestrator.errors import DeployError, ExitStatus
+from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 _EPILOG = """\b
 Examples:
@@ -41,6 +42,10 @@ def cli(arguments: list[str] | None = None) -> None:
     sys.exit(int(_run(words)))
 
 
+class _Interrupted(DeployError):
+    status = ExitStatus.INTERRUPTED
+
+
 def _run(words: list[str]) -> int:
     json_mode, verbose = "--json" in words, "--verbose" in words or "-v" in words
     try:
@@ -48,30 +53,28 @@ def _run(words: list[str]) -> int:
         return int(result) if isinstance(result, int) else int(ExitStatus.DONE)
     except DeployError as error:
         return _explain(error, json_mode=json_mode)
-    except click.exceptions.Abort:
-        click.echo("interrupted: nothing more is done; run the same command again to go on", err=True)
-        return int(ExitStatus.INTERRUPTED)
-    except KeyboardInterrupt:
-        click.echo("interrupted: run the same command again to go on", err=True)
-        return int(ExitStatus.INTERRUPTED)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _explain(_Interrupted("interrupted", remedy="run the same command again to go on"), json_mode=json_mode)
     except click.ClickException as error:
         error.show()
-        return int(ExitStatus.USAGE)
-    except BrokenPipeError:  # `deployctl logs | head`
-        sys.stderr.close()
+        return _explain(UsageError(error.format_message()), json_mode=json_mode, told=True)
+    except BrokenPipeError:  # `deployctl logs | head`: nobody listens any more, not even to what is buffered
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitStatus.DONE)
     except Exception as error:
-        click.echo(f"error: internal: {type(error).__name__} (run with --verbose for where)", err=True)
         if verbose:
             traceback.print_exc()
-        return int(ExitStatus.FAILED)
+        internal = DeployError(f"internal: {type(error).__name__}", remedy="run with --verbose for where")
+        return _explain(internal, json_mode=json_mode)
 
 
-def _explain(error: DeployError, *, json_mode: bool) -> int:
+def _explain(error: DeployError, *, json_mode: bool, told: bool = False) -> int:
+    """Tell it on stderr, unless it is ``told`` already, and as the one document in JSON mode."""
     from orchestrator.cli.console import Console
     from orchestrator.cli.session import error_document
 
     console = Console(json_mode=json_mode, verbose=False, color=True)
-    console.error(error)
+    if not told:
+        console.error(error)
     console.document({"schema": "deployctl.error/1", "error": error_document(error)})
     return int(error.status)

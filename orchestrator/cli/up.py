@@ -1,5 +1,7 @@
 """``deployctl up``: plan, confirm, apply, check, and say how to use it."""
 
+import json
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -148,11 +150,15 @@ class _Up:
         from orchestrator.health.clock import SystemClock
         from orchestrator.health.ladder import check
         from orchestrator.planning.apply import apply_plan
-        from orchestrator.planning.deploy import operator
+        from orchestrator.planning.deploy import operator, survey
+        from orchestrator.planning.deploy import plan as compare
 
         progress = self.console.for_host(host.name)
         results = []
-        for plan in plans:
+        for number, made in enumerate(plans):
+            if number:  # what the first has made since, the others may share
+                seen = survey(host, self.session.scope)
+            plan = compare(host, made.deployment, seen) if number else made
             before = seen.manifest(plan.deployment.name)
             manifest = apply_plan(host, plan, seen.facts.layout, before, operator(), progress)
             service = manifest.running_service
@@ -171,7 +177,7 @@ class _Up:
         for line in lines(report):
             self.console.say(f"  {line}")
         if report.healthy:
-            for line in _usage(plan):
+            for line in _usage(plan, "" if self.session.scope is None else f" --{self.session.scope}"):
                 self.console.say(line)
 
 
@@ -181,19 +187,22 @@ def _in_words(change: "Change") -> str:
     return f"{change.resource.title} {change.resource.identity}{f'  ({fields})' if fields else ''}"
 
 
-def _usage(plan: "Plan") -> list[str]:
-    """How to call the endpoint, ready to paste."""
+def _usage(plan: "Plan", scope: str) -> list[str]:
+    """How to call the endpoint, and what to type next, ready to paste."""
     deployment, endpoint = plan.deployment, plan.deployment.endpoint
-    key = f' \\\n    -H "Authorization: Bearer $(sudo cat {endpoint.key_file})"' if endpoint.key_file else ""
-    body = f'{{"model": "{endpoint.model}", "max_tokens": 64, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    key = f' \\\n    -H "Authorization: Bearer $(sudo cat {quote(endpoint.key_file)})"' if endpoint.key_file else ""
+    message = {"role": "user", "content": "Hello!"}
+    body = quote(json.dumps({"model": endpoint.model, "max_tokens": 64, "messages": [message]}, ensure_ascii=False))
     lines = ["", f"  endpoint  {endpoint.url}", f"  model     {endpoint.model}"]
     if plan.host != "local" and not deployment.exposed:
         port = endpoint.probe_url.rpartition(":")[2]
         lines.append(f"  it listens on {plan.host} only; from here: ssh -N -L {port}:127.0.0.1:{port} {plan.host}")
+    where = scope if plan.host == "local" else f" --host {plan.host}{scope}"
     return [
         *lines,
-        f"  curl {endpoint.url}/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d '{body}'",
-        f"  next: deployctl status, deployctl logs {deployment.name}, deployctl down {deployment.name}",
+        f"  curl {endpoint.url}/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d {body}",
+        "  next",
+        *(f"    deployctl {verb}{where}" for verb in ("status", f"logs {deployment.name}", f"down {deployment.name}")),
     ]
 
 
