@@ -56,6 +56,15 @@ VARIABLES = {
     "NO_COLOR": "Any value: no colours and no bars, as `--no-color`.",
 }
 
+TEST_VARIABLES = {
+    "DEPLOYCTL_TEST_OLLAMA": "Path of an official Ollama archive: the tests run on it instead of on the stand-in.",
+    "DEPLOYCTL_TEST_GGUF": "A small model with a chat template, for the tests on the real Ollama.",
+    "DEPLOYCTL_TEST_VLLM_PYTHON": "A Python that has vLLM: our tables of options are compared with its parser.",
+    "DEPLOYCTL_TEST_REQUIRE_LAB": "1: what cannot run on this machine fails instead of being skipped (CI).",
+    "DEPLOYCTL_TEST_DEBIAN_MIRROR": "Where the test hosts' Debian comes from.",
+    "DEMO_PORT": "Port of `make demo` (5000).",
+}
+
 
 def main() -> int:
     """Write the pages, or compare them. Returns 1 when ``--check`` finds one stale."""
@@ -123,8 +132,11 @@ def exit_codes() -> str:
 
 def environment() -> str:
     """The variables that count on the machine where deployctl runs."""
-    rows = [f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()]
-    return "# Environment variables\n\n| variable | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
+    tables = [
+        "| variable | meaning |\n|---|---|\n" + "\n".join(f"| `{name}` | {meaning} |" for name, meaning in rows.items())
+        for rows in (VARIABLES, TEST_VARIABLES)
+    ]
+    return f"# Environment variables\n\n{tables[0]}\n\nFor the tests and the demo:\n\n{tables[1]}\n"
 
 
 def templates() -> str:

@@ -1,0 +1,108 @@
+"""The reference is what the code says, and nothing that users can say or meet is missing from it."""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from orchestrator.cli.root import group
+from orchestrator.errors import ExitStatus
+from orchestrator.spec.schema import inventory_schema, json_schema
+from tests.docs.pages import ROOT
+
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def generate():
+    described = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "60", "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, str(folder / "docs" / "generate.py"), "--check"]
+    return subprocess.run(words, cwd="/", env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_reference_is_fresh_wherever_it_is_made() -> None:
+    ran = check(ROOT)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_stale_page_is_told(tmp_path: Path) -> None:
+    for name in ("orchestrator", "templates", "inventories", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "docs").mkdir()
+    for name in ("documents.toml", "examples"):
+        (tmp_path / "docs" / name).symlink_to(DOCS / name)
+    (tmp_path / "docs" / "generate.py").write_text((DOCS / "generate.py").read_text("utf-8"))
+    (tmp_path / "docs" / "reference").mkdir()
+    for path in REFERENCE.iterdir():
+        (tmp_path / "docs" / "reference" / path.name).write_text(path.read_text("utf-8"))
+    stale = tmp_path / "docs" / "reference" / "commands.md"
+    stale.write_text(stale.read_text("utf-8").replace("--gpu-mem", "--gpu-memory"))
+    ran = check(tmp_path)
+    assert ran.returncode == 1
+    assert "commands.md is stale" in ran.stderr
+    assert "spec.md" not in ran.stderr
+
+
+def test_every_command_and_option_is_documented(generate) -> None:
+    text = page("commands.md")
+    for name, command in generate.walk(group):
+        section = text.partition(f"## {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        for option in (item for item in command.params if isinstance(item, click.Option)):
+            for flag in (*option.opts, *option.secondary_opts):
+                assert re.search(rf"{re.escape(flag)}\b", section), f"{name} {flag}"
+
+
+@pytest.mark.parametrize("schema", [json_schema(), inventory_schema()], ids=["spec", "inventory"])
+def test_every_key_is_documented(schema) -> None:
+    sections = [schema, *schema["$defs"].values()]
+    for key in (key for section in sections for key in section.get("properties", {})):
+        assert re.search(rf"`([\w.]+\.)?{key}`", page("spec.md")), key
+
+
+def test_every_exit_code_is_documented() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \| (\w+) \|", page("exit-codes.md"), re.MULTILINE))
+    assert rows == {str(int(code)): code.name for code in ExitStatus}
+
+
+def strings(folder: str) -> set[str]:
+    """All string constants of the Python files in a folder."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / folder).rglob("*.py") if "assets" not in path.parts]
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("folder", ["orchestrator", "tests"])
+def test_every_environment_variable_is_documented(folder: str) -> None:
+    pattern = r"DEPLOYCTL_[A-Z_]+|HF_[A-Z_]+|NO_COLOR" if folder == "orchestrator" else r"DEPLOYCTL_TEST_[A-Z_]+"
+    named = {text for text in strings(folder) if re.fullmatch(pattern, text)}
+    assert named
+    assert not [name for name in named if f"`{name}`" not in page("environment.md")]
+
+
+def test_every_document_and_every_field_that_a_verb_writes_is_documented(generate) -> None:
+    described = {item["name"]: item for item in tomllib.loads((DOCS / "documents.toml").read_text("utf-8"))["document"]}
+    written = {text for text in strings("orchestrator/cli") if re.fullmatch(r"deployctl\.[\w.]+/\d+", text)}
+    assert written == set(described)
+    for verb in ("up", "down", "status", "logs", "render", "version"):
+        fields = {part for path in described[f"deployctl.{verb}/1"]["fields"] for part in re.findall(r"\w+", path)}
+        assert generate.printed_fields(verb) - {"schema", "exit_code"} <= fields, verb
