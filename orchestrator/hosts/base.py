@@ -65,6 +65,19 @@ class HttpAnswer:
         return self.body.decode("utf-8", "replace")
 
 
+class Held(Protocol):
+    """A script that lives on a host while somebody here wants it to; used from any thread."""
+
+    def first_line(self) -> str:
+        """The first line that it prints; empty when it ends, or stays silent for its time, before printing one."""
+
+    def beat(self) -> bool:
+        """Send it one byte. False when it is gone."""
+
+    def release(self) -> None:
+        """Close its standard input, which it takes as the end, and wait for it. Twice is fine."""
+
+
 class Host(Protocol):
     """One machine, connected on first use. Calls on one host come from one thread at a time."""
 
@@ -95,6 +108,14 @@ class Host(Protocol):
         A lost connection gives ``exited == UNKNOWN``. ``privileged=False`` runs without sudo.
 
         Raises UnreachableError when no connection can be made.
+        """
+
+    def hold(self, script: str, *, timeout: float = 60.0) -> Held:
+        """Start a script that reads its standard input to the end, and go on beside it.
+
+        It runs as ``run`` does, in a process of its own, and travels in the arguments, so it must hold no secret.
+        ``timeout`` is how many seconds ``first_line`` waits. When the controller dies or the connection is cut, its
+        standard input ends. Raises UnreachableError when no connection can be made.
         """
 
     def http(self, request: HttpRequest) -> HttpAnswer:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.hosts import curl, shell
-from orchestrator.hosts.base import HttpAnswer, HttpRequest, Result
+from orchestrator.hosts.base import HttpAnswer, HttpRequest, Result, quote
+from orchestrator.hosts.held import LocalHeld
 from orchestrator.hosts.output import Output
 from orchestrator.hosts.secret import Secret
 
@@ -76,6 +77,15 @@ class LocalHost:
             shell.wrapped(script)  # refuses a NUL in both ways
             argv = ["sh", "-s"] if argument is None else ["sh", "-c", argument]
         return self._execute(argv, shell.feed(before, script, stdin), timeout, on_line)
+
+    def hold(self, script: str, *, timeout: float = 60.0) -> "LocalHeld":
+        """Start a script that lives until it is released; see ``Host.hold``."""
+        identity = self._who()
+        line = shell.with_sudo(identity, f"exec sh -c {quote(script)}")
+        pipe = subprocess.PIPE
+        argv = ["sh", "-c", line]
+        process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True)
+        return LocalHeld(process, shell.preamble(identity, self._password), timeout)
 
     def http(self, request: HttpRequest) -> HttpAnswer:
         """Make an HTTP request from this machine; see ``Host.http``."""

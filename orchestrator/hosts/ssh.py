@@ -7,8 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import RefusedError, UnreachableError
 from orchestrator.hosts import curl, shell
-from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result
+from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result, quote
 from orchestrator.hosts.channel import converse
+from orchestrator.hosts.held import ChannelHeld
 from orchestrator.hosts.route import Entry, Route
 from orchestrator.hosts.secret import Secret
 
@@ -73,6 +74,16 @@ class SSHHost:
         line = shell.command_line(identity, timeout, None if stdin is None else script)
         feed = shell.feed(shell.preamble(identity, self._password), script, stdin)
         return self._execute(line, feed, timeout, on_line)
+
+    def hold(self, script: str, *, timeout: float = 60.0) -> ChannelHeld:
+        """Start a script that lives until it is released; see ``Host.hold``."""
+        identity = self._who()
+        line = shell.with_sudo(identity, f"exec sh -c {quote(script)}")
+        try:
+            channel = self._dial(line, shell.preamble(identity, self._password), timeout)
+        except ConnectionError as error:
+            raise UnreachableError(str(error), host=self.name, remedy="run it again") from error
+        return ChannelHeld(channel, timeout)
 
     def http(self, request: HttpRequest) -> HttpAnswer:
         """Make an HTTP request with the host's curl; see ``Host.http``. Raises RefusedError where it has none."""

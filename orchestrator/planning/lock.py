@@ -1,0 +1,94 @@
+"""One run at a time per deployment and host, by a lock on the host (DESIGN 5.18).
+
+The lock is an open file of a script that lives as long as this run: when the run is killed, or its connection is
+cut, the script's standard input ends and the lock with it. A controller that vanishes without a word is noticed by
+its missing heartbeat. So no lock is ever left behind, and what a dead run left is told to the next.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.errors import DeployError, LockedError
+from orchestrator.hosts.base import Held, Host
+from orchestrator.progress import Progress
+from orchestrator.resources.scripts import script
+
+HEARTBEAT_S = 5.0
+PATIENCE_S = 60
+"""Seconds without a heartbeat after which the host takes the run for dead."""
+
+
+@contextmanager
+def locked(
+    host: Host, names: tuple[str, ...], *, by: str, command: str, wait_s: float, progress: Progress
+) -> Iterator[None]:
+    """Hold the locks of these deployments on a host while the block runs.
+
+    ``by`` and ``command`` are shown to whoever is refused; ``wait_s`` is how many seconds to queue for each.
+    Raises LockedError, which names the owner; UnreachableError.
+    """
+    owner = json.dumps({"by": by, "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")})
+    with ExitStack() as stack:
+        for name in sorted(names):
+            stack.enter_context(_one(host, name, owner, wait_s, progress))
+        yield
+
+
+@contextmanager
+def _one(host: Host, name: str, owner: str, wait_s: float, progress: Progress) -> Iterator[None]:
+    settings = {"name": name, "owner": owner, "wait": str(int(wait_s)), "patience": str(PATIENCE_S)}
+    held = host.hold(script("lock", **settings), timeout=wait_s + 30)
+    stop = threading.Event()
+    beats = threading.Thread(target=_beat, args=(held, stop), daemon=True)
+    try:
+        _check(host, name, held.first_line(), progress)
+        beats.start()
+        yield
+    finally:
+        stop.set()
+        if beats.is_alive():
+            beats.join()
+        held.release()
+
+
+def _beat(held: Held, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_S) and held.beat():
+        pass
+
+
+def _check(host: Host, name: str, line: str, progress: Progress) -> None:
+    said, _, rest = line.partition("\t")
+    if said == "acquired":
+        before = _owner(rest)
+        if before:
+            progress.warn(f"{_words(before)} ended without finishing; its lock is taken over")
+        return
+    if said == "held":
+        age, _, text = rest.partition("\t")
+        raise LockedError(
+            f"another run is at work on {name}",
+            host=host.name,
+            why=f"{_words(_owner(text))}; last heartbeat {age} s ago",
+            remedy="wait for it (--wait-lock SECONDS queues), or end it where it runs: its lock ends with it",
+        )
+    raise DeployError(
+        f"the lock of {name} cannot be taken", host=host.name, why=rest, remedy="is flock (util-linux) there?"
+    )
+
+
+def _owner(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _words(owner: dict[str, Any]) -> str:
+    return (
+        f"`{owner.get('command', 'a run')}` of {owner.get('by', 'somebody')}, since {owner.get('since', 'some time')}"
+    )
