@@ -217,5 +217,5 @@ def _value(text: str) -> object:
     """A value as JSON where it is JSON, else the text as it stands."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # not JSON, or none that can be meant: too deep, too many digits
         return text

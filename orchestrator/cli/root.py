@@ -3,7 +3,6 @@
 Nothing heavy is imported here: each verb imports what it needs when it runs, so that ``--help`` is quick.
 """
 
-import os
 import sys
 import traceback
 
@@ -58,8 +57,7 @@ def _run(words: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return _explain(UsageError(error.format_message()), json_mode=json_mode, told=True)
-    except BrokenPipeError:  # `deployctl logs | head`: nobody listens any more, not even to what is buffered
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # so Click says that nobody reads on: `deployctl logs | head`
         return int(ExitStatus.DONE)
     except Exception as error:
         if verbose:

@@ -11,7 +11,12 @@ from orchestrator.cli.options import common_options
 @click.command()
 @common_options
 def version(json_mode: bool, verbose: bool, no_color: bool) -> None:
-    """Print the version of deployctl and the engine versions that it pins."""
+    """Print the version of deployctl and the engine versions that it pins.
+
+    \b
+    Example:
+      deployctl version --json
+    """
     from orchestrator.spec.catalogue import catalogue
 
     engines = {

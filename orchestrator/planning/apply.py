@@ -24,7 +24,7 @@ def apply_plan(
     wanted = {entry.resource.address for entry in plan.entries}
     leaving = tuple(entry for entry in (before.entries if before else ()) if entry.resource.address not in wanted)
     if plan.work or before is None or before.status != "applied":
-        write_manifest(host, state, _manifest(plan, (*leaving, *plan.entries), "applying", by))
+        write_manifest(host, state, _manifest(plan, (*plan.entries, *leaving), "applying", by))
     for change in plan.work:
         progress.note(f"{_VERBS[change.action]} {change.resource.title} {change.resource.identity}")
         if change.action == "remove":

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.manifest import Entry, Manifest, owned_elsewhere
 from orchestrator.resources.base import Difference, Observed
+from orchestrator.resources.files import Content
 from orchestrator.resources.registry import AnyResource
 from orchestrator.resources.service import Service
 from orchestrator.runtimes.deployment import Deployment
@@ -49,8 +50,9 @@ def make_plan(
 ) -> Plan:
     """Compare. ``observed`` covers the wanted resources and those of the deployment's manifest, by address.
 
-    Resources that an earlier run applied and that are no longer wanted go first, last made first gone: what takes
-    their place may need the same port or name. What others made is never changed: ``foreign`` tells it.
+    Of what an earlier run applied and is no longer wanted, services and their files go first: what takes their place
+    may need the same port or name. Engines, models and directories go once all else is done, so that a run that fails
+    has destroyed nothing. What others made is never changed: ``foreign`` tells it.
     """
     mine = next((manifest for manifest in manifests if manifest.name == deployment.name), None)
     shared = owned_elsewhere(manifests, deployment.name)
@@ -72,7 +74,9 @@ def make_plan(
         Entry(resource=resource, existed=_existed(resource.address, observed[resource.address], mine, shared))
         for resource in deployment.resources
     )
-    return Plan(host=host, deployment=deployment, changes=(*removals, *changes), entries=entries)
+    first = [change for change in removals if isinstance(change.resource, Service | Content)]
+    last = [change for change in removals if change not in first]
+    return Plan(host=host, deployment=deployment, changes=(*first, *changes, *last), entries=entries)
 
 
 def foreign(plan: Plan) -> tuple[AnyResource, ...]:

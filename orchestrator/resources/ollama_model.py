@@ -36,8 +36,8 @@ class OllamaModel(Resource):
 
     @property
     def identity(self) -> str:
-        """The server and the model's name."""
-        return f"{self.api}/{self.name}"
+        """Its name and the store, not the server: at another port it is the same model."""
+        return f"{self.name} in {self.store}"
 
     @property
     def manifest(self) -> str:

@@ -76,5 +76,6 @@ class Release(Resource):
             raise DeployError(f"cannot unpack {self.source}", host=host.name, why=result.tail())
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the directory."""
-        host.run(f"rm -rf -- {quote(self.path)} {quote(self.path + '.part')}", timeout=600)
+        """Delete the directory, and what a run that failed has left beside it."""
+        leftovers = [self.path + end for end in ("", ".part", ".tar.zst", ".tar.zst.part", ".tgz", ".tgz.part")]
+        host.run(f"rm -rf -- {' '.join(quote(path) for path in leftovers)}", timeout=600)

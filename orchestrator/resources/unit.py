@@ -103,8 +103,18 @@ class Unit(Service):
         )
 
     def log_script(self, *, lines: int, follow: bool) -> str:
-        """The journal of the unit, since its last start where that is all that is asked for."""
+        """The journal of the unit."""
         return f"exec journalctl --no-pager -o cat -n {int(lines)} {'-f' if follow else ''} -u {quote(self.name)}"
+
+    def log_tail(self, host: Host, lines: int) -> str:
+        """Its last lines since its files were last written: what an earlier deployment died of explains nothing."""
+        name = quote(self.name)
+        script = (
+            f"files=$(systemctl show -p FragmentPath -p DropInPaths --value -- {name})\n"
+            f"since=$(stat -c %Y -- $files 2>/dev/null | sort -n | tail -n 1)\n"
+            f'exec journalctl --no-pager -o cat -n {int(lines)} --since "@${{since:-0}}" -u {name}\n'
+        )
+        return host.run(script, timeout=30).stdout
 
 
 def _moment(text: str) -> datetime | None:

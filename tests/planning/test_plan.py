@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from orchestrator.errors import DeployError
 from orchestrator.planning.plan import Plan, foreign
 from orchestrator.resources.base import Observed
-from orchestrator.resources.files import Directory, File
+from orchestrator.resources.files import Content, Directory, File
 from orchestrator.resources.service import Service
 from orchestrator.runtimes.deployment import Deployment
 from tests.planning.simulation import SimulatedHost
-from tests.runtimes.golden import deployable, deployment_of, facts_of
+from tests.runtimes.golden import deployable, deployment_of, facts_of, inputs_of, wanted
 
 CASES = deployable()
 every = pytest.mark.parametrize("case", CASES, ids=str)
@@ -86,12 +86,13 @@ def test_from_any_to_any(sim: SimulatedHost, cases: list[Path]) -> None:
     sim.__init__()  # type: ignore[misc]  # hypothesis calls many times with one fixture
     for case in cases:
         plan, wanted = sim.plan(named(case)), {item.address for item in deployment_of(case).resources}
-        actions = [change.action for change in plan.changes]
-        assert "remove" not in actions[actions.count("remove") :]  # what goes, goes first
         before = sim.manifests.get("same")
-        order = [entry.resource.address for entry in before.entries] if before else []
-        gone = [change.resource.address for change in plan.changes if change.action == "remove"]
-        assert gone == [address for address in reversed(order) if address not in wanted]
+        leaving = [entry.resource for entry in before.entries if entry.resource.address not in wanted] if before else []
+        stops = [item.address for item in reversed(leaving) if isinstance(item, Service | Content)]
+        rest = [item.address for item in reversed(leaving) if item.address not in stops]
+        order = [change.resource.address for change in plan.changes]
+        assert order[: len(stops)] == stops  # services free their ports and names first
+        assert order[len(order) - len(rest) :] == rest  # models and engines go when what replaces them is there
         sim.up(named(case), facts_of(case).layout)
         assert set(sim.state) == wanted
         assert sim.plan(named(case)).work == ()
@@ -173,3 +174,11 @@ def test_a_vendor_s_unit_is_given_back(sim: SimulatedHost, runtime: str) -> None
     removed = [address for _, address in sim.done]
     unit, drop_in = "unit:ollama.service", "unit-file:/etc/systemd/system/ollama.service.d/deployctl.conf"
     assert removed.index(unit) < removed.index(drop_in)  # the drop-in's removal starts the vendor's unit again
+
+
+def test_another_port_is_no_other_model(sim: SimulatedHost) -> None:
+    inputs = inputs_of(OLLAMA)
+    section = inputs.spec.for_runtime("ollama").model_copy(update={"port": 11999})
+    moved = wanted(inputs.model_copy(update={"spec": inputs.spec.model_copy(update={"ollama": section})}), "ollama")
+    sim.up(deployment_of(OLLAMA), facts_of(OLLAMA).layout)
+    assert {change.resource.kind for change in sim.plan(moved).work} == {"unit-file", "unit"}

@@ -2,8 +2,8 @@
 set -e
 rm -rf -- "$dest.part"; umask 022; mkdir -p -- "$dest.part"
 case "$archive" in *.zst) unpack='zstd -dc';; *) unpack='gzip -dc';; esac
-# Nothing may land outside: no absolute or upward names, no links that leave, no device nodes or pipes.
-$unpack < "$archive" | tar -tvf - | awk '
+# Nothing may land outside: no absolute or upward names, no links that leave, no device nodes or pipes (-P: as they are).
+$unpack < "$archive" | tar -Ptvf - | awk '
   { kind = substr($1, 1, 1); name = $0; sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +/, "", name) }
   kind !~ /[-dlh]/ { print "a special file: " name; exit 1 }
   { target = "" }

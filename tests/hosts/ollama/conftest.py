@@ -94,6 +94,11 @@ class Box:
         """What differs on the machine from how it was before the first test; empty is as before."""
         return snapshots.diff(self.before, self.machine.state())
 
+    def traces(self) -> list[str]:
+        """What deployctl has put on the machine, at a quick look; `changed` looks everywhere."""
+        places = "/etc/deployctl /var/lib/deployctl /opt/deployctl /etc/systemd/system/*ollama* /home/*/.*/*/deployctl"
+        return self.machine.exec(f"ls -d {places} 2>/dev/null; getent passwd ollama || true").splitlines()
+
     def unit(self, *properties: str, name: str = "deployctl-ollama.service") -> list[str]:
         """Properties of a unit, as systemd shows them."""
         wanted = ",".join(properties)
