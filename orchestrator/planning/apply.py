@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from orchestrator import __version__
 from orchestrator.facts import Layout
 from orchestrator.hosts.base import Host
+from orchestrator.planning.journal import Journal
 from orchestrator.planning.manifest import Entry, Manifest, delete_manifest, owned_elsewhere, write_manifest
 from orchestrator.planning.plan import Plan
 from orchestrator.progress import Progress
@@ -21,28 +22,30 @@ def apply_plan(
     afterwards, ``up`` can go on and ``down`` can clear away. Raises DeployError at the first change that fails.
     """
     state = layout.deployment_state(plan.deployment.name)
-    wanted = {entry.resource.address for entry in plan.entries}
-    leaving = tuple(entry for entry in (before.entries if before else ()) if entry.resource.address not in wanted)
-    if plan.work or before is None or before.status != "applied":
-        write_manifest(host, state, _manifest(plan, (*plan.entries, *leaving), "applying", by))
-    for change in plan.work:
-        progress.note(f"{_VERBS[change.action]} {change.resource.title} {change.resource.identity}")
-        if change.action == "remove":
-            change.resource.remove(host, progress)
-        else:
-            change.resource.apply(host, change.observed, progress)
-    done = _manifest(plan, plan.entries, "applied", by)
     if not plan.work and before is not None and before.status == "applied":
-        done = done.model_copy(update={"applied_at": before.applied_at, "applied_by": before.applied_by})
-    if done != before:
-        write_manifest(host, state, done)
+        return before
+    listed = {entry.resource.address for entry in (*plan.entries, *plan.retained)}
+    leaving = tuple(entry for entry in (before.all_entries if before else ()) if entry.resource.address not in listed)
+    begun = _manifest(plan, "applying", by)
+    number = before.generation if before else 0  # what is applied until all is done
+    write_manifest(host, state, begun.model_copy(update={"generation": number, "entries": (*leaving, *plan.entries)}))
+    with Journal(host, state, plan.generation) as journal:
+        for change in plan.work:
+            progress.note(f"{_VERBS[change.action]} {change.resource.title} {change.resource.identity}")
+            with journal.step(change.action, change.resource.address):
+                if change.action == "remove":
+                    change.resource.remove(host, progress)
+                else:
+                    change.resource.apply(host, change.observed, progress)
+    done = _manifest(plan, "applied", by)
+    write_manifest(host, state, done)
     return done
 
 
 _VERBS = {"create": "create", "update": "update", "remove": "remove", "none": "keep"}
 
 
-def _manifest(plan: Plan, entries: tuple[Entry, ...], status: str, by: str) -> Manifest:
+def _manifest(plan: Plan, status: str, by: str) -> Manifest:
     deployment = plan.deployment
     return Manifest.model_validate(
         {
@@ -56,7 +59,10 @@ def _manifest(plan: Plan, entries: tuple[Entry, ...], status: str, by: str) -> M
             "endpoint": deployment.endpoint,
             "exposed": deployment.exposed,
             "service": deployment.service,
-            "entries": entries,
+            "entries": plan.entries,
+            "generation": plan.generation,
+            "kept": plan.kept,
+            "retained": plan.retained,
         }
     )
 
@@ -72,7 +78,7 @@ def take_down(
     state = layout.deployment_state(manifest.name)
     shared = owned_elsewhere(others, manifest.name)
     kept: list[Entry] = []
-    for entry in reversed(manifest.entries):
+    for entry in reversed(manifest.all_entries):
         resource = entry.resource
         if not entry.removable or resource.address in shared:
             continue
@@ -85,7 +91,8 @@ def take_down(
             kept.append(entry)  # a directory goes only when nothing kept is in it
     data = [entry for entry in kept if entry.resource.keep]
     if data and not purge:
-        left = manifest.model_copy(update={"status": "down", "entries": tuple(reversed(kept))})
+        stays = {"status": "down", "entries": tuple(reversed(kept)), "kept": (), "retained": ()}
+        left = manifest.model_copy(update=stays)
         write_manifest(host, state, left)
     else:
         delete_manifest(host, state, layout.state)

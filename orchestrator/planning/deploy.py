@@ -72,7 +72,7 @@ def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: 
 def plan(host: Host, deployment: Deployment, seen: Survey) -> Plan:
     """Compare with what is on the host: one round trip. Raises RefusedError rather than change what others made."""
     mine = seen.manifest(deployment.name)
-    old = [entry.resource for entry in mine.entries] if mine else []
+    old = [entry.resource for entry in mine.all_entries] if mine else []
     known = {resource.address: resource for resource in (*old, *deployment.resources)}
     made = make_plan(host.name, deployment, observe(host, list(known.values())), seen.manifests)
     theirs = foreign(made)

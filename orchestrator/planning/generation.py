@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.hosts.base import Host, quote
-from orchestrator.planning.manifest import Entry, Manifest
+from orchestrator.planning.manifest import Kept, Manifest
+from orchestrator.resources.base import Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.runtimes.deployment import Deployment
 
@@ -46,7 +47,7 @@ class Generation(BaseModel):
 def read_generations(host: Host, state: str) -> tuple[Generation, ...]:
     """The kept generations of a deployment, oldest first: one round trip."""
     folder = quote(f"{state}/generations")
-    script = f"for g in {folder}/*.json; do [ -f \"$g\" ] && base64 < \"$g\" | tr -d '\\n' && echo; done; exit 0"
+    script = f'for g in {folder}/*.json; do [ -f "$g" ] && base64 < "$g" | tr -d \'\\n\' && echo; done; exit 0'
     found = []
     for line in run_or_fail(host, "cannot read the generations", script).splitlines():
         try:
@@ -56,39 +57,33 @@ def read_generations(host: Host, state: str) -> tuple[Generation, ...]:
     return tuple(sorted(found, key=lambda item: item.number))
 
 
-def write_generation(host: Host, state: str, generation: Generation, drop: Sequence[int] = ()) -> None:
-    """Keep a generation, whole or not at all, and forget those in ``drop``."""
+def write_generation(host: Host, state: str, generation: Generation, keep: Sequence[int]) -> None:
+    """Keep a generation, whole or not at all, and forget those that are not in ``keep``."""
     data = base64.encodebytes(generation.model_dump_json(indent=1).encode()).decode()
     folder = f"{state}/generations"
     target = quote(f"{folder}/{generation.number:06}.json")
-    gone = " ".join(quote(f"{folder}/{number:06}.json") for number in drop)
+    names = "|".join(f"{number:06}.json" for number in keep)
     script = (
         f"set -e; umask 022; mkdir -p -- {quote(folder)}\n"
         f"base64 -d > {target}.part <<'DEPLOYCTL_END'\n{data}DEPLOYCTL_END\n"
         f"sync {target}.part 2>/dev/null || true; mv -fT {target}.part {target}\n"
-        + (f"rm -f -- {gone}\n" if gone else "")
+        f'for g in {quote(folder)}/*.json; do case "${{g##*/}}" in {names}) ;; *) rm -f -- "$g";; esac; done\n'
     )
     run_or_fail(host, "cannot keep the generation", script)
 
 
-def expired(generations: Sequence[Generation]) -> tuple[int, ...]:
-    """Which are no longer kept: all but the newest KEEP and the last healthy one. A rollback target never goes."""
-    healthy = last_healthy(generations)
-    keep = {item.number for item in generations[-KEEP:]} | ({healthy.number} if healthy else set())
-    return tuple(item.number for item in generations if item.number not in keep)
+def still_kept(kept: Sequence[Kept]) -> tuple[Kept, ...]:
+    """Which are kept on: the newest KEEP and the last healthy one. So the target of a rollback never goes."""
+    healthy = last_healthy(kept)
+    return tuple(item for item in kept if item in kept[-KEEP:] or item == healthy)
 
 
-def last_healthy(generations: Iterable[Generation], before: int | None = None) -> Generation | None:
+def last_healthy(kept: Iterable[Kept], before: int | None = None) -> Kept | None:
     """The newest generation that was seen healthy (and is older than ``before``)."""
-    fit = [item for item in generations if item.healthy and (before is None or item.number < before)]
+    fit = [item for item in kept if item.healthy and (before is None or item.number < before)]
     return max(fit, key=lambda item: item.number, default=None)
 
 
-def parts(generations: Iterable[Generation]) -> dict[str, Entry]:
-    """What generations need to be returned to and cannot be rendered anew: engines, images, models; by address."""
-    return {
-        entry.resource.address: entry
-        for generation in generations
-        for entry in generation.manifest.entries
-        if entry.resource.part
-    }
+def part_addresses(resources: Iterable[Resource]) -> tuple[str, ...]:
+    """What a generation needs to be returned to and cannot be rendered anew: engines, images, models."""
+    return tuple(resource.address for resource in resources if resource.part)

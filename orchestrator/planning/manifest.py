@@ -35,11 +35,23 @@ class Entry(_Value):
         return not self.existed or self.resource.gives_back
 
 
+class Kept(_Value):
+    """A generation that can be returned to, in short; ``parts`` are the addresses of what it needs beside its files.
+
+    ``healthy`` is None while nobody has seen its endpoint answer or fail.
+    """
+
+    number: int
+    healthy: bool | None = None
+    parts: tuple[str, ...] = ()
+
+
 class Manifest(_Value):
     """What is applied under one name. ``entries`` are in the order of their creation.
 
     ``status``: ``applying`` (a run began and has not ended), ``applied``, or ``down`` (only kept data is left).
-    ``service`` is the address of the resource that serves. Times are ISO 8601, UTC.
+    ``service`` is the address of the resource that serves. ``generation`` is the number of what is applied; ``kept``
+    are those that can be returned to, and ``retained`` what only they still need. Times are ISO 8601, UTC.
     """
 
     format: Literal["deployctl.manifest/1"] = SCHEMA
@@ -54,6 +66,14 @@ class Manifest(_Value):
     exposed: bool = False
     service: str
     entries: tuple[Entry, ...]
+    generation: int = 0
+    kept: tuple[Kept, ...] = ()
+    retained: tuple[Entry, ...] = ()
+
+    @property
+    def all_entries(self) -> tuple[Entry, ...]:
+        """What is applied, and what is retained for a return."""
+        return (*self.retained, *self.entries)
 
     @property
     def running_service(self) -> AnyService | None:
@@ -65,7 +85,7 @@ class Manifest(_Value):
 
     def find(self, address: str) -> Entry | None:
         """The entry of a resource."""
-        return next((entry for entry in self.entries if entry.resource.address == address), None)
+        return next((entry for entry in self.all_entries if entry.resource.address == address), None)
 
 
 def read_manifests(facts: Facts) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
@@ -106,5 +126,5 @@ def owned_elsewhere(manifests: Sequence[Manifest], name: str) -> dict[str, bool]
         entry.resource.address: entry.existed
         for manifest in manifests
         if manifest.name != name
-        for entry in manifest.entries
+        for entry in manifest.all_entries
     }

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.planning.manifest import Entry, Manifest, owned_elsewhere
+from orchestrator.planning.generation import part_addresses, still_kept
+from orchestrator.planning.manifest import Entry, Kept, Manifest, owned_elsewhere
 from orchestrator.resources.base import Difference, Observed
 from orchestrator.resources.files import Content
 from orchestrator.resources.registry import AnyResource
@@ -27,7 +28,11 @@ class Change(BaseModel):
 
 
 class Plan(BaseModel):
-    """Everything that is to be done on one host for one deployment, in order."""
+    """Everything that is to be done on one host for one deployment, in order.
+
+    It makes the generation of that number; ``kept`` are those that can be returned to afterwards (itself among
+    them), and ``retained`` what only they still need.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +40,9 @@ class Plan(BaseModel):
     deployment: Deployment
     changes: tuple[Change, ...]
     entries: tuple[Entry, ...]
+    generation: int = 1
+    kept: tuple[Kept, ...] = ()
+    retained: tuple[Entry, ...] = ()
 
     @property
     def work(self) -> tuple[Change, ...]:
@@ -52,16 +60,21 @@ def make_plan(
 
     Of what an earlier run applied and is no longer wanted, services and their files go first: what takes their place
     may need the same port or name. Engines, models and directories go once all else is done, so that a run that fails
-    has destroyed nothing. What others made is never changed: ``foreign`` tells it.
+    has destroyed nothing, and only where no kept generation needs them. What others made is never changed:
+    ``foreign`` tells it.
     """
     mine = next((manifest for manifest in manifests if manifest.name == deployment.name), None)
     shared = owned_elsewhere(manifests, deployment.name)
     wanted = {resource.address for resource in deployment.resources}
-    leaving = [entry for entry in (mine.entries if mine else ()) if entry.resource.address not in wanted]
+    number = mine.generation + 1 if mine else 1
+    this = Kept(number=number, parts=part_addresses(deployment.resources))
+    kept = still_kept((*(mine.kept if mine else ()), this))
+    needed = {address for item in kept for address in item.parts}
+    leaving = [entry for entry in (mine.all_entries if mine else ()) if entry.resource.address not in wanted]
     removals = [
         Change(action="remove", resource=entry.resource, observed=observed[entry.resource.address])
         for entry in reversed(leaving)
-        if entry.removable and entry.resource.address not in shared
+        if entry.removable and entry.resource.address not in shared and entry.resource.address not in needed
     ]
     changes: list[Change] = []
     changed: set[str] = {change.resource.address for change in removals}
@@ -76,7 +89,15 @@ def make_plan(
     )
     first = [change for change in removals if isinstance(change.resource, Service | Content)]
     last = [change for change in removals if change not in first]
-    return Plan(host=host, deployment=deployment, changes=(*first, *changes, *last), entries=entries)
+    return Plan(
+        host=host,
+        deployment=deployment,
+        changes=(*first, *changes, *last),
+        entries=entries,
+        generation=number,
+        kept=kept,
+        retained=tuple(entry for entry in leaving if entry.resource.address in needed),
+    )
 
 
 def foreign(plan: Plan) -> tuple[AnyResource, ...]:

@@ -39,11 +39,13 @@ def details(change: Change) -> list[str]:
 
 
 def impact(plan: Plan, before: Mapping[str, str]) -> str:
-    """What the plan means for clients, in words. ``before`` is the summary of the deployment as it runs, empty if none."""
+    """What the plan means for clients, in words. ``before`` is the summary of the deployment as it runs, if it does."""
     if not plan.work:
         return "no change"
     services = [change for change in plan.work if isinstance(change.resource, Service)]
-    running = [change for change in services if change.observed.fields.get("active") or change.observed.fields.get("running")]
+    running = [
+        change for change in services if change.observed.fields.get("active") or change.observed.fields.get("running")
+    ]
     name = {"ollama": "Ollama", "vllm": "vLLM"}[plan.deployment.runtime]
     if running and name == "vLLM":
         seconds = before.get("seconds")

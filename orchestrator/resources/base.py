@@ -63,6 +63,9 @@ class Resource(BaseModel, ABC):
         """Unique on a host: ``kind:identity``."""
         return f"{self.kind}:{self.identity}"
 
+    part: ClassVar[bool] = False
+    """Cannot be rendered anew, so it stays as long as a kept generation needs it: engines, images, models."""
+
     @property
     def gives_back(self) -> bool:
         """Whether ``remove`` restores something that existed before, instead of deleting."""

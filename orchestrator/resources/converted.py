@@ -18,6 +18,7 @@ class Converted(Resource):
     """
 
     title: ClassVar[str] = "converted model"
+    part: ClassVar[bool] = True
     kind: Literal["converted-model"] = "converted-model"
     keep: bool = True
     path: str

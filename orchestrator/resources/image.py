@@ -18,6 +18,7 @@ class Image(Resource):
     """A Docker image under a pinned reference. ``archive`` is a tar on the controller to load it from instead."""
 
     title: ClassVar[str] = "image"
+    part: ClassVar[bool] = True
     kind: Literal["image"] = "image"
     reference: str
     archive: str = ""

@@ -22,6 +22,7 @@ class ModelFiles(Resource):
     """
 
     title: ClassVar[str] = "model"
+    part: ClassVar[bool] = True
     kind: Literal["model-files"] = "model-files"
     keep: bool = True
     path: str

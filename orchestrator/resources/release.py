@@ -20,6 +20,7 @@ class Release(Resource):
     """
 
     title: ClassVar[str] = "release"
+    part: ClassVar[bool] = True
     exclusive: ClassVar[bool] = True
     kind: Literal["release"] = "release"
     path: str

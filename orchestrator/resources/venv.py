@@ -11,6 +11,11 @@ from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.observe import fields
 
 
+def recipe(python: str, steps: tuple[tuple[str, ...], ...]) -> str:
+    """The sha256 of what an environment is made by."""
+    return hashlib.sha256(json.dumps([python, steps]).encode()).hexdigest()
+
+
 class Venv(Resource):
     """A virtual environment at ``path``, made with ``python`` and filled by ``steps``.
 
@@ -20,6 +25,7 @@ class Venv(Resource):
     """
 
     title: ClassVar[str] = "virtual environment"
+    part: ClassVar[bool] = True
     exclusive: ClassVar[bool] = True
     kind: Literal["venv"] = "venv"
     path: str
@@ -36,7 +42,7 @@ class Venv(Resource):
     @property
     def recipe(self) -> str:
         """The sha256 of what it is made by."""
-        return hashlib.sha256(json.dumps([self.python, self.steps]).encode()).hexdigest()
+        return recipe(self.python, self.steps)
 
     def probe(self) -> str:
         """The recipe it was made by."""

@@ -130,7 +130,7 @@ def supervised_service(
 
 def _supervisor_places(layout: Layout) -> tuple[str, str, str]:
     """The supervisor's configuration, its virtual environment, and all logs."""
-    return f"{layout.config}/supervisor", f"{layout.opt}/supervisor", f"{layout.data}/log"
+    return f"{layout.config}/supervisor", f"{layout.opt}/supervisor-{SUPERVISOR_VERSION}", f"{layout.data}/log"
 
 
 def _supervisor(inputs: Inputs, owner: Owner) -> list[AnyResource]:

@@ -11,7 +11,7 @@ from orchestrator.resources.converted import Converted
 from orchestrator.resources.files import ApiKey, File
 from orchestrator.resources.image import Image
 from orchestrator.resources.registry import AnyResource
-from orchestrator.resources.venv import Venv
+from orchestrator.resources.venv import Venv, recipe
 from orchestrator.runtimes import gpu as gpus
 from orchestrator.runtimes import vllm_command as command
 from orchestrator.runtimes.common import (
@@ -153,26 +153,25 @@ class _Wanted:
         if self.container:
             cache = cache.model_copy(update={"contents": True})
             return [cache, Image(reference=self.image, archive=self.section.image_archive or "")]
+        above = [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(f"{self.layout.opt}/vllm")]
+        return [*above, self.owner.directory(f"{self.data}/scratch", mode="700", engine=True), self._venv()]
+
+    def _venv(self) -> Venv:
+        """The virtual environment, named by its recipe: a new recipe never overwrites what may be returned to."""
         least = (3, 11) if self.device == "cpu" else (3, 10)  # what the wheels and the locked list are made for
         python = python_for(self.facts, least, self.section.python, (3, 13))
-        root = f"{self.layout.opt}/vllm"
         steps = tuple(
             (*step, *self.section.pip_args) if step[0] == "install" else step for step in self.build.pip_steps
         )
+        name = f"{self.build.version}-{self.device}-{recipe(python, steps)[:8]}"
         compiled = self.owner.account is not None
-        venv = Venv(path=self.venv, python=python, steps=steps, check=self.build.check, compiled=compiled)
-        above = [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(root)]
-        return [*above, self.owner.directory(f"{self.data}/scratch", mode="700", engine=True), venv]
+        path = f"{self.layout.opt}/vllm/{name}"
+        return Venv(path=path, python=python, steps=steps, check=self.build.check, compiled=compiled)
 
     @property
     def image(self) -> str:
         """The Docker image: the user's, or the catalogue's."""
         return self.section.image or self.build.image
-
-    @property
-    def venv(self) -> str:
-        """The virtual environment, shared by all deployments of that version and device."""
-        return f"{self.layout.opt}/vllm/{self.build.version}-{self.device}"
 
     # What is served
 
@@ -197,7 +196,7 @@ class _Wanted:
         folder = model_directory(self.layout, self.inputs.model)
         main = self.inputs.model.file(self.inputs.model.main_file)
         assert main is not None and main.sha256 is not None, "a GGUF always has a sha256: the Hub's, or computed"
-        where = {"image": self.image} if self.container else {"venv": self.venv}
+        where = {"image": self.image} if self.container else {"venv": self._venv().path}
         return conversion(folder, main.path, main.sha256, self.facts, **where)
 
     def _generation_config(self) -> File:
@@ -229,7 +228,7 @@ class _Wanted:
         serve = self._arguments(paths, self.section.bind, self.section.port)
         environment = command.environment(self.section, self.device, paths, self.facts.memory_total)
         environment += command.temporary(self.data)
-        words = [*(part.replace("@venv", self.venv) for part in self.build.serve), paths.model, *serve]
+        words = [*(part.replace("@venv", self._venv().path) for part in self.build.serve), paths.model, *serve]
         if not self.facts.systemd:
             return supervised_service(
                 self.inputs, self.owner, self.section.name, words, environment, self.data, made_from, follows

@@ -1,0 +1,153 @@
+"""Carry a plan out to its end: apply, look whether the endpoint generates, keep the generation, return if it does not."""
+
+from dataclasses import dataclass, replace
+
+from orchestrator.errors import DeployError, RefusedError, UnreachableError
+from orchestrator.facts import Layout, Scope
+from orchestrator.health.clock import Clock
+from orchestrator.health.ladder import check
+from orchestrator.health.report import HealthReport
+from orchestrator.hosts.base import Host
+from orchestrator.planning.apply import apply_plan
+from orchestrator.planning.deploy import plan, survey
+from orchestrator.planning.generation import Generation, last_healthy, read_generations, write_generation
+from orchestrator.planning.manifest import Manifest, write_manifest
+from orchestrator.planning.plan import Plan
+from orchestrator.progress import Progress
+
+DEADLINE_S = {"ollama": 600.0, "vllm": 1800.0}
+"""How long an engine may take to start, unless told."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How plans are carried out. ``cause`` is the command; ``returns`` says whether to go back from a failure."""
+
+    host: Host
+    layout: Layout
+    scope: Scope | None
+    by: str
+    cause: str
+    progress: Progress
+    clock: Clock
+    deadline_s: float | None = None
+    returns: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a plan. ``returned`` is the generation that was returned to, with how that ended."""
+
+    plan: Plan
+    report: HealthReport
+    generation: int
+    returned: "Outcome | None" = None
+
+
+def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
+    """Apply the plan and check the endpoint; when it fails, return to the last generation that was healthy.
+
+    Raises DeployError when a step fails, after returning where there is something to return to.
+    """
+    try:
+        manifest = apply_plan(run.host, made, run.layout, before, run.by, run.progress)
+    except UnreachableError:
+        raise
+    except DeployError as error:
+        raise _after_return(run, made, before, error) from error
+    began = run.clock.now()
+    report = _look(run, manifest)
+    _keep(run, made, manifest, report, run.clock.now() - began)
+    outcome = Outcome(made, report, manifest.generation)
+    if report.healthy or not made.work:
+        return outcome
+    back = _return(run, manifest, before)
+    return replace(outcome, returned=back)
+
+
+def return_to(run: Run, manifest: Manifest, number: int) -> tuple[Plan, Manifest]:
+    """The plan that leads back to a kept generation.
+
+    Raises RefusedError when it is not kept, or when one of its parts is gone from the host.
+    """
+    state = run.layout.deployment_state(manifest.name)
+    found = next((item for item in read_generations(run.host, state) if item.number == number), None)
+    if found is None:
+        kept = ", ".join(str(item.number) for item in manifest.kept) or "none"
+        raise RefusedError(
+            f"generation {number} of {manifest.name} is not kept", host=run.host.name, why=f"kept: {kept}"
+        )
+    seen = survey(run.host, run.scope)
+    back = plan(run.host, found.deployment(), seen)
+    gone = [change.resource for change in back.work if change.resource.part and change.action == "create"]
+    if gone:
+        raise RefusedError(
+            f"generation {number} of {manifest.name} cannot be returned to",
+            host=run.host.name,
+            why="\n".join(f"the {resource.title} {resource.identity} is gone" for resource in gone),
+            remedy=f"deploy what you want with `deployctl up {manifest.runtime}`",
+        )
+    current = seen.manifest(manifest.name)
+    assert current is not None, "it was there a moment ago, and is locked"
+    return back, current
+
+
+def _look(run: Run, manifest: Manifest) -> HealthReport:
+    service = manifest.running_service
+    assert service is not None, "an applied deployment has a service"
+    deadline = run.deadline_s or DEADLINE_S[manifest.runtime]
+    return check(run.host, manifest.endpoint, service, deadline_s=deadline, progress=run.progress, clock=run.clock)
+
+
+def _keep(run: Run, made: Plan, manifest: Manifest, report: HealthReport, seconds: float) -> None:
+    """Remember how the generation did; a new one is kept with what it was made of."""
+    mine = next((item for item in manifest.kept if item.number == manifest.generation), None)
+    if mine is None or (not made.work and mine.healthy == report.healthy):
+        return
+    kept = tuple(
+        item.model_copy(update={"healthy": report.healthy}) if item is mine else item for item in manifest.kept
+    )
+    summary = {**manifest.summary, "seconds": f"{seconds:.0f}"} if made.work and report.healthy else manifest.summary
+    known = manifest.model_copy(update={"kept": kept, "summary": summary})
+    state = run.layout.deployment_state(manifest.name)
+    generation = Generation(
+        number=manifest.generation,
+        cause=run.cause,
+        manifest=known,
+        healthy=report.healthy,
+        seconds=round(seconds, 1),
+        evidence="" if report.healthy else report.log,
+    )
+    write_generation(run.host, state, generation, keep=tuple(item.number for item in kept))
+    write_manifest(run.host, state, known)
+
+
+def _return(run: Run, failed: Manifest, before: Manifest | None) -> Outcome | None:
+    """Go back to the last healthy generation, where there is one and the run may."""
+    target = last_healthy(failed.kept, before=failed.generation) if before else None
+    if target is None or not run.returns:
+        return None
+    run.progress.warn(f"{failed.name} is not healthy: returning to generation {target.number}")
+    back_run = replace(run, returns=False, cause=f"return to generation {target.number}")
+    try:
+        back, current = return_to(back_run, failed, target.number)
+        return carry_out(back_run, back, current)
+    except DeployError as error:
+        run.progress.warn(f"cannot return to generation {target.number}: {error.what} {error.why}")
+        return None
+
+
+def _after_return(run: Run, made: Plan, before: Manifest | None, error: DeployError) -> DeployError:
+    """The failure of a step, told together with the return from it."""
+    if before is None or before.status != "applied":
+        return error
+    seen = survey(run.host, run.scope)
+    failed = seen.manifest(made.deployment.name)
+    back = _return(run, failed, before) if failed else None
+    if back is None:
+        return error
+    word = "serves again" if back.report.healthy else "was returned to, but is not healthy either"
+    note = f"generation {back.generation} {word}"
+    told = type(error)(error.what, host=error.host, why=f"{error.why}\n{note}".strip(), remedy=error.remedy)
+    told.status = error.status
+    return told
