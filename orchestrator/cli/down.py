@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import common_options, host_options
+from orchestrator.cli.execute import Locks, command_line
+from orchestrator.cli.options import change_options, common_options, host_options
 from orchestrator.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
@@ -23,20 +24,21 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("name", required=False, metavar="[ollama|vllm|NAME]")
 @click.option("--purge", is_flag=True, help="Delete models, data and images too.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@change_options
 @host_options
 @common_options
-def down(name: str | None, purge: bool, yes: bool, **options: Any) -> int:
+def down(name: str | None, purge: bool, **options: Any) -> int:
     """Stop and remove a deployment, or all of them. Only what deployctl made goes; twice is fine."""
     from orchestrator.cli.session import Session
 
-    return int(_Down(Session(options), name, purge, yes).run())
+    return int(_Down(Session(options), name, purge).run())
 
 
 class _Down:
-    def __init__(self, session: "Session", name: str | None, purge: bool, yes: bool) -> None:
-        self.session, self.name, self.purge, self.yes = session, name, purge, yes
+    def __init__(self, session: "Session", name: str | None, purge: bool) -> None:
+        self.session, self.name, self.purge = session, name, purge
         self.console = session.console
+        self.command = command_line(["down", *([name] if name else []), *(["--purge"] if purge else [])])
 
     def run(self) -> ExitStatus:
         from orchestrator.cli.session import error_document, worst
@@ -49,10 +51,8 @@ class _Down:
             chosen = {host: self._chosen(seen) for host, seen in found.items()}
             self._confirm(chosen)
             ready = [outcome.host for outcome in surveyed if outcome.value is not None]
-            with self.console.progress():
-                done = self.session.on_each(
-                    ready, lambda host: self._take_down(host, found[host.name], chosen[host.name])
-                )
+            with Locks(self.session, self.command, self.session.options["lock_wait"]) as locks, self.console.progress():
+                done = self.session.on_each(ready, lambda host: self._take_down(host, chosen[host.name], locks))
         finally:
             for host in hosts:
                 host.close()
@@ -75,7 +75,7 @@ class _Down:
     def _confirm(self, chosen: "dict[str, list[Manifest]]") -> None:
         import sys
 
-        if self.yes or not any(chosen.values()):
+        if self.session.options["yes"] or not any(chosen.values()):
             return
         for host, manifests in chosen.items():
             for manifest in manifests:
@@ -84,16 +84,25 @@ class _Down:
             raise UsageError("nobody is there to confirm", remedy="add --yes")
         click.confirm("Take this down?", abort=True, err=True)
 
-    def _take_down(self, host: "Host", seen: "Survey", chosen: "list[Manifest]") -> list[dict[str, Any]]:
+    def _take_down(self, host: "Host", chosen: "list[Manifest]", locks: Locks) -> list[dict[str, Any]]:
         from orchestrator.planning.apply import take_down
+        from orchestrator.planning.audit import record
+        from orchestrator.planning.deploy import operator, survey
 
         if not chosen:
             self.console.say(f"{self.name or 'deployments'} on {host.name}: nothing to take down")
+            return []
+        names = tuple(manifest.name for manifest in chosen)
+        locks.take(host, names)
+        seen = survey(host, self.session.scope)  # anew: another run may just have ended
         results, left = [], list(seen.manifests)
-        for manifest in chosen:
+        for manifest in [item for item in self._chosen(seen) if item.name in names]:
             left.remove(manifest)
             progress = self.console.for_host(host.name)
-            kept = take_down(host, manifest, left, seen.facts.layout, progress, purge=self.purge)
+            layout = seen.facts.layout
+            kept = take_down(host, manifest, left, layout, progress, purge=self.purge)
+            if left or kept:  # a purge of the last leaves nothing, the audit trail neither
+                record(host, layout, by=operator(), command=self.command, name=manifest.name, result="down")
             self.console.say(f"{manifest.name} on {host.name}: down")
             for thing in kept:
                 self.console.say(f"  kept: {thing} (--purge deletes it)")

@@ -93,6 +93,43 @@ def _ways_in() -> list[Callable[[F], F]]:
     ]
 
 
+def change_options(function: F) -> F:
+    """Options of commands that change a host."""
+    return _chain(
+        function,
+        [
+            click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+            click.option(
+                "--wait",
+                "lock_wait",
+                type=click.FloatRange(0, 86400),
+                default=0.0,
+                metavar="SECONDS",
+                help="Queue for so long while another run is at work on the same deployment.",
+            ),
+        ],
+    )
+
+
+def start_options(function: F) -> F:
+    """Options of commands that start an engine."""
+    return _chain(
+        function,
+        [
+            click.option(
+                "--start-timeout",
+                "deadline",
+                type=click.FloatRange(1, 86400),
+                metavar="SECONDS",
+                help="How long the engine may take to start [default: 600 Ollama, 1800 vLLM].",
+            ),
+            click.option(
+                "--no-rollback", is_flag=True, help="Stay with what fails, do not return to what was healthy."
+            ),
+        ],
+    )
+
+
 @dataclass(frozen=True)
 class SpecOption:
     """A command-line option that overrides one key of the spec: ``{runtime}`` stands for the chosen runtime."""

@@ -9,7 +9,7 @@ import traceback
 import click
 
 from orchestrator import __version__
-from orchestrator.cli import down, hosts, logs, render, schema, status, up, version
+from orchestrator.cli import down, history, hosts, logs, plan, render, schema, status, up, version
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 _EPILOG = """\b
@@ -31,7 +31,10 @@ def group() -> None:
     """Deploy self-hosted LLMs: from a Linux machine, here or over SSH, to a healthy OpenAI-compatible endpoint."""
 
 
-for verb in (up.up, down.down, status.status, render.render, logs.logs, hosts.hosts, schema.schema, version.version):
+for verb in (
+    *(up.up, plan.plan, plan.apply, down.down, status.status, logs.logs, history.history, history.rollback),
+    *(render.render, hosts.hosts, schema.schema, version.version),
+):
     group.add_command(verb)
 
 

@@ -1,18 +1,19 @@
-"""Carry a plan out to its end: apply, look whether the endpoint generates, keep the generation, return if it does not."""
+"""Carry a plan out to its end: apply it, prove that the endpoint generates, keep the generation, or return."""
 
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import DeployError, RefusedError, UnreachableError
+from orchestrator.errors import DeployError, UnreachableError
 from orchestrator.facts import Layout, Scope
 from orchestrator.health.clock import Clock
 from orchestrator.health.ladder import check
 from orchestrator.health.report import HealthReport
 from orchestrator.hosts.base import Host
 from orchestrator.planning.apply import apply_plan
-from orchestrator.planning.deploy import plan, survey
-from orchestrator.planning.generation import Generation, last_healthy, read_generations, write_generation
+from orchestrator.planning.deploy import survey
+from orchestrator.planning.generation import Generation, last_healthy, write_generation
 from orchestrator.planning.manifest import Manifest, write_manifest
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.recall import return_to
 from orchestrator.progress import Progress
 
 DEADLINE_S = {"ollama": 600.0, "vllm": 1800.0}
@@ -61,35 +62,8 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
     outcome = Outcome(made, report, manifest.generation)
     if report.healthy or not made.work:
         return outcome
-    back = _return(run, manifest, before)
+    back = _return(run, manifest, made.generation)
     return replace(outcome, returned=back)
-
-
-def return_to(run: Run, manifest: Manifest, number: int) -> tuple[Plan, Manifest]:
-    """The plan that leads back to a kept generation.
-
-    Raises RefusedError when it is not kept, or when one of its parts is gone from the host.
-    """
-    state = run.layout.deployment_state(manifest.name)
-    found = next((item for item in read_generations(run.host, state) if item.number == number), None)
-    if found is None:
-        kept = ", ".join(str(item.number) for item in manifest.kept) or "none"
-        raise RefusedError(
-            f"generation {number} of {manifest.name} is not kept", host=run.host.name, why=f"kept: {kept}"
-        )
-    seen = survey(run.host, run.scope)
-    back = plan(run.host, found.deployment(), seen)
-    gone = [change.resource for change in back.work if change.resource.part and change.action == "create"]
-    if gone:
-        raise RefusedError(
-            f"generation {number} of {manifest.name} cannot be returned to",
-            host=run.host.name,
-            why="\n".join(f"the {resource.title} {resource.identity} is gone" for resource in gone),
-            remedy=f"deploy what you want with `deployctl up {manifest.runtime}`",
-        )
-    current = seen.manifest(manifest.name)
-    assert current is not None, "it was there a moment ago, and is locked"
-    return back, current
 
 
 def _look(run: Run, manifest: Manifest) -> HealthReport:
@@ -122,16 +96,17 @@ def _keep(run: Run, made: Plan, manifest: Manifest, report: HealthReport, second
     write_manifest(run.host, state, known)
 
 
-def _return(run: Run, failed: Manifest, before: Manifest | None) -> Outcome | None:
-    """Go back to the last healthy generation, where there is one and the run may."""
-    target = last_healthy(failed.kept, before=failed.generation) if before else None
+def _return(run: Run, failed: Manifest, below: int) -> Outcome | None:
+    """Go back to the last healthy generation below that number, where there is one and the run may."""
+    target = last_healthy(failed.kept, before=below)
     if target is None or not run.returns:
         return None
     run.progress.warn(f"{failed.name} is not healthy: returning to generation {target.number}")
     back_run = replace(run, returns=False, cause=f"return to generation {target.number}")
     try:
-        back, current = return_to(back_run, failed, target.number)
-        return carry_out(back_run, back, current)
+        seen = survey(run.host, run.scope)
+        back = return_to(run.host, seen, failed, target.number)
+        return carry_out(back_run, back, seen.manifest(failed.name))
     except DeployError as error:
         run.progress.warn(f"cannot return to generation {target.number}: {error.what} {error.why}")
         return None
@@ -143,7 +118,7 @@ def _after_return(run: Run, made: Plan, before: Manifest | None, error: DeployEr
         return error
     seen = survey(run.host, run.scope)
     failed = seen.manifest(made.deployment.name)
-    back = _return(run, failed, before) if failed else None
+    back = _return(run, failed, made.generation) if failed else None
     if back is None:
         return error
     word = "serves again" if back.report.healthy else "was returned to, but is not healthy either"

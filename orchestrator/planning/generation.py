@@ -11,7 +11,7 @@ from orchestrator.resources.base import Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.runtimes.deployment import Deployment
 
-KEEP = 5
+KEEP = 3
 """Generations that are kept: the newest ones, and always the last that was healthy."""
 
 

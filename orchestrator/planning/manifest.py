@@ -115,8 +115,12 @@ def write_manifest(host: Host, state: str, manifest: Manifest) -> None:
 
 
 def delete_manifest(host: Host, state: str, root: str) -> None:
-    """Remove it, and the state directories up to ``root`` that are empty then."""
-    script = f"rm -rf -- {quote(state)}; rmdir -- {quote(f'{root}/deployments')} {quote(root)} 2>/dev/null; exit 0"
+    """Remove it; with the last one the audit trail goes, and the state directories up to ``root`` that are empty."""
+    deployments, audit = quote(f"{root}/deployments"), quote(f"{root}/audit.jsonl")
+    script = (
+        f"rm -rf -- {quote(state)}\n"
+        f"rmdir -- {deployments} 2>/dev/null || exit 0\nrm -f -- {audit}; rmdir -- {quote(root)} 2>/dev/null; exit 0\n"
+    )
     run_or_fail(host, "cannot remove the manifest", script)
 
 

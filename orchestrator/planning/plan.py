@@ -68,7 +68,7 @@ def make_plan(
     wanted = {resource.address for resource in deployment.resources}
     number = mine.generation + 1 if mine else 1
     this = Kept(number=number, parts=part_addresses(deployment.resources))
-    kept = still_kept((*(mine.kept if mine else ()), this))
+    kept = still_kept((*(item for item in (mine.kept if mine else ()) if item.number < number), this))
     needed = {address for item in kept for address in item.parts}
     leaving = [entry for entry in (mine.all_entries if mine else ()) if entry.resource.address not in wanted]
     removals = [

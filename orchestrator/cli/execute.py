@@ -1,0 +1,214 @@
+"""Carrying plans out on several hosts: show, confirm, apply, report. What ``up``, ``apply`` and ``rollback`` share."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from shlex import join, quote
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.errors import DeployError, ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.session import Session
+    from orchestrator.hosts.base import Host
+    from orchestrator.planning.carry_out import Outcome
+    from orchestrator.planning.deploy import Survey
+    from orchestrator.planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done on one host, as it was when looked at."""
+
+    host: "Host"
+    seen: "Survey"
+    plans: "list[Plan]"
+
+
+class Locks:
+    """The locks of a command on its hosts, held until it ends."""
+
+    def __init__(self, session: "Session", command: str, wait_s: float) -> None:
+        self.session, self.command, self.wait_s = session, command, wait_s
+        self._stack = ExitStack()
+
+    def take(self, host: "Host", names: tuple[str, ...]) -> None:
+        """Take the locks of these deployments. Raises LockedError. Safe from several threads, one a host."""
+        from orchestrator.planning.deploy import operator
+        from orchestrator.planning.lock import locked
+
+        progress = self.session.console.for_host(host.name)
+        held = locked(host, names, by=operator(), command=self.command, wait_s=self.wait_s, progress=progress)
+        self._stack.enter_context(held)
+
+    def __enter__(self) -> "Locks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def command_line(words: list[str]) -> str:
+    """The command as typed, for the lock, the generation and the audit; its options hold no secrets."""
+    return join(["deployctl", *words])
+
+
+class Execution:
+    """One command that changes hosts. ``cause`` is how it is remembered there."""
+
+    def __init__(self, session: "Session", cause: str, schema: str) -> None:
+        self.session, self.cause, self.schema = session, cause, schema
+        self.console = session.console
+
+    def run(self, works: list[Work], failures: list[DeployError]) -> ExitStatus:
+        """Show what is to be done, ask, do it on every host, and report. ``failures`` are those of planning."""
+        from orchestrator.cli.session import worst
+
+        self._show(works)
+        if any(plan.work for work in works for plan in work.plans):
+            self._confirm()
+        by_host = {work.host.name: work for work in works}
+        with self.console.progress():
+            done = self.session.on_each([work.host for work in works], lambda host: self._carry_out(by_host[host.name]))
+        failures = [*failures, *(outcome.error for outcome in done if outcome.error is not None)]
+        results = [result for outcome in done for result in outcome.value or ()]
+        statuses = [error.status for error in failures]
+        statuses += [ExitStatus.UNHEALTHY for result in results if not result.report.healthy]
+        for result in results:
+            self._report(result)
+        self.console.document(self._document(results, failures, worst(statuses)))
+        return worst(statuses)
+
+    def _show(self, works: list[Work]) -> None:
+        from orchestrator.planning.show import headline, impact
+
+        for work in works:
+            for plan in work.plans:
+                name = f"{plan.deployment.name} on {work.host.name}"
+                if not plan.work:
+                    self.console.say(f"{name}: nothing to change")
+                    continue
+                manifest = work.seen.manifest(plan.deployment.name)
+                self.console.say(f"{name}: {len(plan.work)} changes", bold=True)
+                for change in plan.work:
+                    self.console.say(f"  {headline(change)}")
+                self.console.say(f"  impact: {impact(plan, manifest.summary if manifest else {})}")
+
+    def _confirm(self) -> None:
+        import sys
+
+        if self.session.options.get("yes"):
+            return
+        if self.console.json_mode or not sys.stdin.isatty():
+            raise UsageError("nobody is there to confirm the changes", remedy="add --yes")
+        click.confirm("Apply these changes?", abort=True, err=True)
+
+    def _carry_out(self, work: Work) -> "list[Outcome]":
+        from orchestrator.health.clock import SystemClock
+        from orchestrator.planning.audit import record
+        from orchestrator.planning.carry_out import Run, carry_out
+        from orchestrator.planning.deploy import operator, survey
+        from orchestrator.planning.deploy import plan as compare
+
+        option, seen = self.session.options.get, work.seen
+        run = Run(
+            host=work.host,
+            layout=seen.facts.layout,
+            scope=self.session.scope,
+            by=operator(),
+            cause=self.cause,
+            progress=self.console.for_host(work.host.name),
+            clock=SystemClock(),
+            deadline_s=option("deadline"),
+            returns=not option("no_rollback"),
+        )
+        results = []
+        for number, made in enumerate(work.plans):
+            if number:  # what the first has made since, the others may share
+                seen = survey(work.host, self.session.scope)
+            plan = compare(work.host, made.deployment, seen) if number else made
+            name, result = plan.deployment.name, "failed"
+            try:
+                outcome = carry_out(run, plan, seen.manifest(name))
+                results.append(outcome)
+                result = _result(outcome)
+            finally:
+                if plan.work:
+                    record(work.host, run.layout, by=run.by, command=self.cause, name=name, result=result)
+        return results
+
+    def _report(self, result: "Outcome") -> None:
+        from orchestrator.health.format import lines
+
+        self.console.say(f"\n{result.plan.deployment.name} on {result.plan.host}:", bold=True)
+        for line in lines(result.report):
+            self.console.say(f"  {line}")
+        if result.report.healthy:
+            for line in usage(result.plan, "" if self.session.scope is None else f" --{self.session.scope}"):
+                self.console.say(line)
+        if result.returned is not None:
+            word = "serves again" if result.returned.report.healthy else "is not healthy either"
+            self.console.say(
+                f"  returned to what was healthy before, as generation {result.returned.generation}: it {word}"
+            )
+
+    def _document(self, results: "list[Outcome]", failures: list[DeployError], status: ExitStatus) -> dict[str, Any]:
+        from orchestrator.cli.session import error_document
+
+        return {
+            "schema": self.schema,
+            "exit_code": int(status),
+            "deployments": [_json(result) for result in results],
+            "errors": [error_document(error) for error in failures],
+        }
+
+
+def _result(outcome: "Outcome") -> str:
+    state = "healthy" if outcome.report.healthy else "unhealthy"
+    return f"{state}; returned, as generation {outcome.returned.generation}" if outcome.returned else state
+
+
+def _json(outcome: "Outcome") -> dict[str, Any]:
+    plan = outcome.plan
+    return {
+        "host": plan.host,
+        "name": plan.deployment.name,
+        "runtime": plan.deployment.runtime,
+        "generation": outcome.generation,
+        "endpoint": plan.deployment.endpoint.model_dump(),
+        "exposed": plan.deployment.exposed,
+        "changes": [
+            {
+                "action": change.action,
+                "kind": change.resource.kind,
+                "identity": change.resource.identity,
+                "fields": [difference.field for difference in change.differences],
+            }
+            for change in plan.work
+        ],
+        "notes": list(plan.deployment.notes),
+        "warnings": list(plan.deployment.warnings),
+        "health": outcome.report.model_dump(mode="json"),
+        "returned": _json(outcome.returned) if outcome.returned else None,
+    }
+
+
+def usage(plan: "Plan", scope: str) -> list[str]:
+    """How to call the endpoint, and what to type next, ready to paste."""
+    deployment, endpoint = plan.deployment, plan.deployment.endpoint
+    key = f' \\\n    -H "Authorization: Bearer $(sudo cat {quote(endpoint.key_file)})"' if endpoint.key_file else ""
+    message = {"role": "user", "content": "Hello!"}
+    body = quote(json.dumps({"model": endpoint.model, "max_tokens": 64, "messages": [message]}, ensure_ascii=False))
+    lines = ["", f"  endpoint  {endpoint.url}", f"  model     {endpoint.model}"]
+    if plan.host != "local" and not deployment.exposed:
+        port = endpoint.probe_url.rpartition(":")[2]
+        lines.append(f"  it listens on {plan.host} only; from here: ssh -N -L {port}:127.0.0.1:{port} {plan.host}")
+    where = scope if plan.host == "local" else f" --host {plan.host}{scope}"
+    return [
+        *lines,
+        f"  curl {endpoint.url}/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d {body}",
+        "  next",
+        *(f"    deployctl {verb}{where}" for verb in ("status", f"logs {deployment.name}", f"down {deployment.name}")),
+    ]

@@ -1,0 +1,81 @@
+"""From the spec to plans on several hosts: what ``up`` and ``plan`` share."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.execute import Work
+from orchestrator.errors import DeployError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.session import Session
+    from orchestrator.hosts.base import Host
+    from orchestrator.planning.resolve import Resolver
+    from orchestrator.spec import HostEntry, Spec
+
+
+class Planner:
+    """Plans a runtime, or all that the spec names, on every host."""
+
+    def __init__(self, session: "Session", runtime: str | None) -> None:
+        self.session, self.runtime = session, runtime
+        self.spec = self._checked_spec()
+        self.entries: tuple[HostEntry, ...] = session.entries(self.spec.hosts)
+        self._specs = {entry.name: session.spec(runtime, entry) for entry in self.entries}
+        self._resolvers = self._shared_resolvers()
+
+    def _checked_spec(self) -> "Spec":
+        spec = self.session.spec(self.runtime)
+        if not spec.runtimes():
+            raise UsageError(
+                "no runtime is named",
+                remedy="say `ollama` or `vllm`, or name them in a deployctl.yaml",
+            )
+        return spec
+
+    def _shared_resolvers(self) -> "dict[str, Resolver]":
+        """One for all hosts of the same spec, so that nothing is looked up or hashed twice."""
+        from orchestrator.planning.resolve import Resolver
+
+        made: dict[str, Resolver] = {}
+        keys = {host: spec.model_dump_json() for host, spec in self._specs.items()}
+        for host, key in keys.items():
+            made.setdefault(key, Resolver(self._specs[host], self.session.console.for_host("here")))
+        return {host: made[key] for host, key in keys.items()}
+
+    def plans(
+        self, hosts: "list[Host]", before: "Callable[[Host, tuple[str, ...]], None] | None" = None
+    ) -> tuple[list[Work], list[DeployError]]:
+        """The plans of all hosts, and what went wrong on the others.
+
+        ``before`` is called for each host, with the names of its deployments, before it is looked at.
+        """
+
+        def one(host: "Host") -> Work:
+            spec = self._specs[host.name]
+            runtimes = (self.runtime,) if self.runtime else spec.runtimes()
+            if before is not None:
+                before(host, tuple(spec.for_runtime(runtime).name for runtime in runtimes))
+            return self._plan(host, spec, runtimes)
+
+        with self.session.console.progress():
+            outcomes = self.session.on_each(hosts, one)
+        return (
+            [outcome.value for outcome in outcomes if outcome.value is not None],
+            [outcome.error for outcome in outcomes if outcome.error is not None],
+        )
+
+    def _plan(self, host: "Host", spec: "Spec", runtimes: tuple[str, ...]) -> Work:
+        from orchestrator.planning.deploy import plan, survey, want
+
+        progress = self.session.console.for_host(host.name)
+        seen = survey(host, self.session.scope)
+        for problem in seen.problems:
+            progress.warn(problem)
+        resolver = self._resolvers[host.name]
+        wanted = [want(spec, runtime, seen, resolver, self.session.templates) for runtime in runtimes]
+        for deployment in wanted:
+            for note in deployment.notes:
+                progress.note(note)
+            for warning in deployment.warnings:
+                progress.warn(warning)
+        return Work(host, seen, [plan(host, deployment, seen) for deployment in wanted])
