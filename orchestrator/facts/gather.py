@@ -48,7 +48,7 @@ class _Answers:
 
     def number(self, key: str) -> int:
         value = self.one(key)
-        return int(value) if value.isdigit() else 0
+        return int(value) if value.isdecimal() else 0
 
 
 def _facts(host: str, answers: _Answers, scope: Scope | None) -> Facts:
@@ -106,10 +106,10 @@ def parse_gpu(line: str) -> Gpu | None:
     None for anything else.
     """
     cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) != 7 or not cells[0].isdigit() or not cells[3].isdigit() or not cells[4].isdigit():
+    if len(cells) != 7 or not all(cells[column].isdecimal() for column in (0, 3, 4)):
         return None
     major, _, minor = cells[6].partition(".")
-    capability = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+    capability = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
     return Gpu(
         index=int(cells[0]),
         uuid=cells[1],
@@ -123,7 +123,7 @@ def parse_gpu(line: str) -> Gpu | None:
 
 def _python(line: str) -> Python | None:
     cells = line.split()
-    if len(cells) != 4 or not (cells[1].isdigit() and cells[2].isdigit()):
+    if len(cells) != 4 or not (cells[1].isdecimal() and cells[2].isdecimal()):
         return None
     return Python(path=cells[0], version=(int(cells[1]), int(cells[2])), venv=cells[3] == "yes")
 
@@ -132,8 +132,9 @@ def _listeners(answers: _Answers) -> list[Listener]:
     found = []
     for text in answers.all("listen"):
         address, _, port = text.rpartition(":")
-        if port.isdigit():
-            found.append(Listener(address=address.strip("[]").split("%")[0], port=int(port)))
+        if port.isdecimal():
+            plain = address.strip("[]").split("%")[0].removeprefix("::ffff:")  # so ss shows IPv4 on an IPv6 socket
+            found.append(Listener(address=plain, port=int(port)))
     for text in answers.all("listenhex"):
         address, _, port = text.partition(":")
         found.append(Listener(address=_from_proc(address), port=int(port, 16)))

@@ -116,8 +116,8 @@ def identify(
             "cannot become root",
             host=host,
             why=why,
-            remedy="log in as root, allow this user sudo (without a password, or give the password), "
-            "or set become to never",
+            remedy="log in as root; or let this user use sudo, without a password or with the one in "
+            "DEPLOYCTL_SUDO_PASSWORD; or deploy without root: --user",
         )
     return "plain", why
 

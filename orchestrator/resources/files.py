@@ -49,8 +49,8 @@ class Directory(Owned):
     contents: bool = False
 
     def probe(self) -> str:
-        """Type, mode and owner."""
-        return f"describe {quote(self.path)}"
+        """Type, mode and owner; of where a link leads, since operators link data directories to larger disks."""
+        return f"describe {quote(self.path + '/')}"
 
     def parse(self, output: str) -> Observed:
         """Read them."""

@@ -9,6 +9,7 @@ from orchestrator.models.delivery import Delivery
 from orchestrator.models.transfer import deliver
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 from orchestrator.resources.scripts import script
 
@@ -77,6 +78,15 @@ class Release(Resource):
             raise DeployError(f"cannot unpack {self.source}", host=host.name, why=result.tail())
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the directory, and what a run that failed has left beside it."""
+        """Delete the directory, and what a run that failed has left beside it.
+
+        Programs that still run from it are ended: a server that was killed leaves its llama-server behind.
+        """
         leftovers = [self.path + end for end in ("", ".part", ".tar.zst", ".tar.zst.part", ".tgz", ".tgz.part")]
-        host.run(f"rm -rf -- {' '.join(quote(path) for path in leftovers)}", timeout=600)
+        script = (
+            "for c in /proc/[0-9]*/cmdline; do\n"
+            f"  if tr '\\0' '\\n' <\"$c\" 2>/dev/null | head -n 2 | grep -qF -- {quote(self.path + '/')}; then\n"
+            '    p=${c#/proc/}; kill -9 "${p%/cmdline}"\n  fi\ndone 2>/dev/null\n'
+            f"rm -rf -- {' '.join(quote(path) for path in leftovers)}\n"
+        )
+        run_or_fail(host, f"cannot remove {self.path}", script, timeout=600)

@@ -17,6 +17,8 @@ from orchestrator.runtimes.deployment import Inputs, fingerprint
 SUPERVISOR_VERSION = "4.3.0"
 """supervisord from PyPI, looked at for DESIGN section 6."""
 
+DEFAULT_PYTHON = "python3"
+
 _SOCKET_MAX = 100  # bytes; the kernel allows 107 for a Unix socket's path
 
 
@@ -164,15 +166,23 @@ def _supervisor(inputs: Inputs, owner: Owner) -> list[AnyResource]:
     ]
 
 
-def python_for(facts: Facts, least: tuple[int, int], wanted: str = "python3", most: tuple[int, int] = (3, 99)) -> str:
-    """A Python of the host that can make virtual environments.
+def python_for(
+    facts: Facts, least: tuple[int, int], wanted: str = DEFAULT_PYTHON, most: tuple[int, int] = (3, 99)
+) -> str:
+    """A Python of the host that makes virtual environments: the ``wanted`` one (a name or a path), any by default.
 
-    Raises RefusedError with the remedy when there is none of these versions.
+    Raises RefusedError with the remedy when there is none of these versions, or the wanted one is not there.
     """
-    fit = [python for python in facts.pythons if least <= python.version <= most]
-    for python in sorted(fit, key=lambda item: not item.path.endswith(f"/{wanted}")):
-        if python.venv:
-            return python.path
+    named = [python for python in facts.pythons if python.path == wanted or python.path.endswith(f"/{wanted}")]
+    if not named and wanted != DEFAULT_PYTHON:
+        have = ", ".join(f"{python.path} ({python.version[0]}.{python.version[1]})" for python in facts.pythons)
+        raise RefusedError(
+            f"the host has no {wanted} in its PATH", host=facts.host, why=f"it has {have or 'no Python'}"
+        )
+    among = named if wanted != DEFAULT_PYTHON else [*named, *facts.pythons]
+    fit = [python for python in among if least <= python.version <= most]
+    if found := next((python.path for python in fit if python.venv), None):
+        return found
     name = f"Python {least[0]}.{least[1]} or newer with venv"
     remedy = "apt-get install python3-venv" if fit else "install Python, or name it with `vllm.python`"
     raise RefusedError(f"the host has no {name}", host=facts.host, remedy=remedy)

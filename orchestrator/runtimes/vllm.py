@@ -126,13 +126,13 @@ class _Wanted:
     def deployment(self) -> Deployment:
         """The resources in order, and where the endpoint will be."""
         resources: list[AnyResource] = base_directories(self.layout, self.owner, self.section.name)
-        resources += self._engine()
-        resources += self._model()
+        engine = self._engine()
+        resources += [*engine, *self._model()]
         generation = self._generation_config()
         resources += [self.owner.directory(f"{self.config}/generation"), generation]
         key = self._key()
         resources += [key] if key else []
-        service = self._service(generation, key)
+        service = self._service(engine[-1], generation, key)
         resources += service
         return Deployment(
             name=self.section.name,
@@ -213,9 +213,12 @@ class _Wanted:
 
     # What runs
 
-    def _service(self, generation: File, key: ApiKey | None) -> list[AnyResource]:
+    def _service(self, engine: AnyResource, generation: File, key: ApiKey | None) -> list[AnyResource]:
         follows = [generation.address, *([key.address] if key else [])]
-        made_from = [generation.content, self.inputs.model.files[0].sha256, self.build.version]
+        made_from: list[object] = [generation.content, self.inputs.model.files[0].sha256, self.build.version]
+        if isinstance(engine, Venv):  # an image that changes has another name, which is in the container's description
+            follows.append(engine.address)
+            made_from.append(engine.recipe)
         if self.container:
             return self._container(key, made_from, follows)
         paths = command.Paths(

@@ -200,7 +200,7 @@ def _release(model_format: ModelFormat, device: Device, version: str | None, ima
         raise RefusedError(
             f"vLLM {wanted} cannot load a GGUF by itself",
             why=f"since 0.24 it needs the package vllm-gguf-plugin {release.gguf_plugin}".rstrip(),
-            remedy=f"leave --version out ({able} can), name an image that has the plugin with --image, "
+            remedy=f"leave --engine-version out ({able} can), name an image that has the plugin with --image, "
             "or take the model's safetensors",
         )
     return release

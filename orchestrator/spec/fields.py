@@ -128,6 +128,16 @@ def _env(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+_OUR_FOLDERS = frozenset(("deployments", "log", "models", "opt", "supervisor", "supervisord"))
+"""Folders and files that all deployments of a host share: one of such a name would own them, and take them away."""
+
+
+def _free(name: str) -> str:
+    if name in _OUR_FOLDERS:
+        raise ValueError(f"another name: {name} is a folder that all deployments share")
+    return name
+
+
 TOKENS_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9.]+[kKmMgGtT]?$"}]}
 
 Line = Annotated[str, AfterValidator(_line)]
@@ -143,7 +153,9 @@ Url = Annotated[Line, AfterValidator(_url)]
 Tokens = Annotated[int, Reading(read_tokens, TOKENS_SCHEMA)]
 Env = Annotated[dict[str, Line], AfterValidator(_env)]
 Name = Annotated[
-    str, Matching(r"[a-z0-9][a-z0-9-]{1,39}", "2 to 40 small letters, digits and dashes, and no dash at the beginning")
+    str,
+    Matching(r"[a-z0-9][a-z0-9-]{1,39}", "2 to 40 small letters, digits and dashes, and no dash at the beginning"),
+    AfterValidator(_free),
 ]
 Sha256 = Annotated[str, Matching(r"[0-9a-f]{64}", "64 hexadecimal digits in small letters"), Line]
 Version = Annotated[

@@ -86,7 +86,7 @@ class ModelSpec(Section):
         last = re.sub(r"\.gguf$", "", last, flags=re.IGNORECASE)
         last = re.sub(r"-[0-9]{5}-of-[0-9]{5}$", "", last)
         last = re.sub(r"[-_.]GGUF$", "", last, flags=re.IGNORECASE)
-        return re.sub(r"[-_.](?:I?Q[0-9]_\w+|BF16|F16|F32)$", "", last, flags=re.IGNORECASE) or "model"
+        return re.sub(r"[-_.](?:I?Q[0-9]_\w+|BF16|F16|F32)$", "", last, flags=re.IGNORECASE).lstrip("-") or "model"
 
     def _hub_part(self, group: str) -> str | None:
         match = _HUB.fullmatch(self.source)

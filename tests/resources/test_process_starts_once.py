@@ -1,6 +1,7 @@
 """A supervised engine is started once for each change: a second start costs a load, which takes minutes."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_each_change_starts_it_once(process):
     assert spawned(process) == 2
     apply(process, "1002", process.stale(seen))  # the same program, made from other files: a restart was asked for
     assert spawned(process) == 3
+    assert process.state(host).restarts == 0, "it was we who restarted it"
+
+
+def test_a_restart_of_its_own_is_counted(process):
+    host = LocalHost()
+    apply(process, "1003", Observed(exists=False))
+    before = process.state(host)
+    host.run(f"kill -9 {before.detail.split()[3].strip(',')}")
+    deadline = time.monotonic() + 60
+    while spawned(process) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert process.state(host).restarts == before.restarts + 1

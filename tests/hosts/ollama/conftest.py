@@ -71,11 +71,11 @@ class Box:
     archive: Path
     before: snapshots.State = field(repr=False)
 
-    def up(self, *words: str | Path, host: str = HOST, env: dict[str, str] | None = None) -> Run:
-        """`deployctl up ollama` with archive and model, as one JSON document."""
+    def up(self, *words: str | Path, host: str = HOST, env: dict[str, str] | None = None, own: bool = True) -> Run:
+        """`deployctl up ollama` with the model, and (unless `own` is false) the archive, as one JSON document."""
         given = [str(word) for word in words]
         for option, value in (("--archive", str(self.archive)), ("--model", MODEL)):
-            if option not in given:
+            if option not in given and (own or option != "--archive"):
                 given += [option, value]
         return self.deployctl("up", "ollama", "--host", host, "--yes", "--json", *given, env=env)
 
@@ -92,7 +92,8 @@ class Box:
 
     def changed(self) -> list[str]:
         """What differs on the machine from how it was before the first test; empty is as before."""
-        return snapshots.diff(self.before, self.machine.state())
+        sudos_own = ("/home/*/.sudo_as_admin_successful",)
+        return snapshots.diff(self.before, self.machine.state(), sudos_own)
 
     def traces(self) -> list[str]:
         """What deployctl has put on the machine, at a quick look; `changed` looks everywhere."""
