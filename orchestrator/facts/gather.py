@@ -1,7 +1,7 @@
 """One script, one answer: everything deployctl wants to know of a host before it decides anything."""
 
 import base64
-import binascii
+import re
 from importlib.resources import files
 from typing import get_args
 
@@ -11,6 +11,8 @@ from orchestrator.facts.model import Arch, Facts, Gpu, Listener, Python, VendorO
 from orchestrator.hosts.base import Host, quote
 
 _TOOLS = ("curl", "tar", "zstd", "gzip", "sha256sum", "docker", "systemctl", "base64", "ss", "nvidia-smi", "cc", "gcc")
+
+_PROC_LISTENER = re.compile("([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})")
 
 
 def gather(host: Host, *, scope: Scope | None = None) -> Facts:
@@ -136,8 +138,8 @@ def _listeners(answers: _Answers) -> list[Listener]:
             plain = address.strip("[]").split("%")[0].removeprefix("::ffff:")  # so ss shows IPv4 on an IPv6 socket
             found.append(Listener(address=plain, port=int(port)))
     for text in answers.all("listenhex"):
-        address, _, port = text.partition(":")
-        found.append(Listener(address=_from_proc(address), port=int(port, 16)))
+        if match := _PROC_LISTENER.fullmatch(text):
+            found.append(Listener(address=_from_proc(match[1]), port=int(match[2], 16)))
     return found
 
 
@@ -165,5 +167,5 @@ def _vendor(answers: _Answers) -> VendorOllama | None:
 def _decode(text: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode("utf-8", "replace")
-    except binascii.Error:
+    except ValueError:  # damaged; binascii.Error is one too
         return ""

@@ -4,7 +4,9 @@ export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 say() { printf '%s\t%s\n' "$1" "$2"; }
 say uid "$(id -u)"; say user "$(id -un)"; say group "$(id -gn)"; say gid "$(id -g)"; say home "${HOME:-}"; say arch "$(uname -m)"
 for v in XDG_STATE_HOME XDG_CONFIG_HOME XDG_DATA_HOME; do eval "say $v \"\${$v:-}\""; done
-say os "$( . /etc/os-release 2>/dev/null && printf '%s' "${PRETTY_NAME:-$ID}")"
+# os-release is read, not run: nothing of it may act here.
+release() { sed -n "s/^$1=//p" /etc/os-release 2>/dev/null | head -n 1 | tr -d "\"'" | tr '\t' ' '; }
+os=$(release PRETTY_NAME); say os "${os:-$(release ID)}"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 say mem_total "$(awk '/^MemTotal:/{print $2}' /proc/meminfo)"
 say mem_available "$(awk '/^MemAvailable:/{print $2}' /proc/meminfo)"
