@@ -10,6 +10,7 @@ from orchestrator.errors import RefusedError
 if TYPE_CHECKING:
     from orchestrator.hosts.base import Host
     from orchestrator.planning.deploy import Survey
+    from orchestrator.planning.generation import Generation
     from orchestrator.planning.manifest import Manifest
 
 _HISTORY_EPILOG = """\b
@@ -32,12 +33,12 @@ def history(name: str, **options: Any) -> int:
     """List the generations that are kept on the host: when, by whom, by which command, healthy or not."""
     from orchestrator.cli.session import Session, error_document, worst
     from orchestrator.planning.deploy import survey
-    from orchestrator.planning.generation import Generation, read_generations
+    from orchestrator.planning.generation import read_generations
 
     session = Session(options)
     hosts = session.open(session.entries())
 
-    def one(host: "Host") -> tuple[int, tuple[Generation, ...]]:
+    def one(host: "Host") -> "tuple[int, tuple[Generation, ...]]":
         seen = survey(host, session.scope)
         manifest = _named(seen, name)
         return manifest.generation, read_generations(host, seen.facts.layout.deployment_state(manifest.name))
@@ -47,31 +48,10 @@ def history(name: str, **options: Any) -> int:
     finally:
         for host in hosts:
             host.close()
-    rows = []
-    for outcome in outcomes:
-        current, found = outcome.value or (0, ())
-        for item in found:
-            health = {True: "healthy", False: "unhealthy", None: "unknown"}[item.healthy]
-            model = " ".join(item.manifest.summary.get(key, "") for key in ("model", "version")).strip()
-            when, by = item.manifest.applied_at, item.manifest.applied_by
-            mark = "*" if item.number == current else " "
-            session.console.say(
-                f"{outcome.host.name} {mark}{item.number:>4}  {when}  {health:<9}  {model}  by {by}: {item.cause}"
-            )
-            rows.append(
-                {
-                    "host": outcome.host.name,
-                    "generation": item.number,
-                    "current": item.number == current,
-                    "applied_at": when,
-                    "applied_by": by,
-                    "cause": item.cause,
-                    "healthy": item.healthy,
-                    "seconds": item.seconds,
-                    "summary": item.manifest.summary,
-                    "evidence": item.evidence,
-                }
-            )
+    found = [(outcome.host.name, *outcome.value) for outcome in outcomes if outcome.value is not None]
+    rows = [_row(host, current, item) for host, current, kept in found for item in kept]
+    for row in rows:
+        session.console.say(_line(row))
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     status = worst([error.status for error in failures])
     session.console.document(
@@ -84,6 +64,29 @@ def history(name: str, **options: Any) -> int:
         }
     )
     return int(status)
+
+
+def _row(host: str, current: int, item: "Generation") -> dict[str, Any]:
+    return {
+        "host": host,
+        "generation": item.number,
+        "current": item.number == current,
+        "applied_at": item.manifest.applied_at,
+        "applied_by": item.manifest.applied_by,
+        "cause": item.cause,
+        "healthy": item.healthy,
+        "seconds": item.seconds,
+        "summary": item.manifest.summary,
+        "evidence": item.evidence,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    health = {True: "healthy", False: "unhealthy", None: "unknown"}[row["healthy"]]
+    served = " ".join(row["summary"].get(key, "") for key in ("model", "version")).strip()
+    mark = "*" if row["current"] else " "
+    when = f"{row['applied_at']}  {health:<9}"
+    return f"{row['host']} {mark}{row['generation']:>4}  {when}  {served}  by {row['applied_by']}: {row['cause']}"
 
 
 @click.command(epilog=_ROLLBACK_EPILOG)

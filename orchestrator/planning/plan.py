@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.planning.generation import part_addresses, still_kept
 from orchestrator.planning.manifest import Entry, Kept, Manifest, owned_elsewhere
 from orchestrator.resources.base import Difference, Observed
-from orchestrator.resources.files import Content
+from orchestrator.resources.files import Content, Directory
 from orchestrator.resources.registry import AnyResource
 from orchestrator.resources.service import Service
 from orchestrator.runtimes.deployment import Deployment
@@ -65,39 +65,47 @@ def make_plan(
     """
     mine = next((manifest for manifest in manifests if manifest.name == deployment.name), None)
     shared = owned_elsewhere(manifests, deployment.name)
+    kept = _kept(deployment, mine)
     wanted = {resource.address for resource in deployment.resources}
-    number = mine.generation + 1 if mine else 1
-    this = Kept(number=number, parts=part_addresses(deployment.resources))
-    kept = still_kept((*(item for item in (mine.kept if mine else ()) if item.number < number), this))
-    needed = {address for item in kept for address in item.parts}
     leaving = [entry for entry in (mine.all_entries if mine else ()) if entry.resource.address not in wanted]
+    retained = _retained(leaving, {address for item in kept for address in item.parts})
     removals = [
         Change(action="remove", resource=entry.resource, observed=observed[entry.resource.address])
         for entry in reversed(leaving)
-        if entry.removable and entry.resource.address not in shared and entry.resource.address not in needed
+        if entry.removable and entry.resource.address not in shared and entry not in retained
     ]
-    changes: list[Change] = []
-    changed: set[str] = {change.resource.address for change in removals}
-    for resource in deployment.resources:
-        change = _compare(resource, observed[resource.address], changed)
-        changes.append(change)
-        if change.action != "none":
-            changed.add(resource.address)
-    entries = tuple(
-        Entry(resource=resource, existed=_existed(resource.address, observed[resource.address], mine, shared))
-        for resource in deployment.resources
-    )
+    changes = _compare_all(deployment.resources, observed, {change.resource.address for change in removals})
     first = [change for change in removals if isinstance(change.resource, Service | Content)]
     last = [change for change in removals if change not in first]
     return Plan(
         host=host,
         deployment=deployment,
         changes=(*first, *changes, *last),
-        entries=entries,
-        generation=number,
+        entries=tuple(
+            Entry(resource=resource, existed=_existed(resource.address, observed[resource.address], mine, shared))
+            for resource in deployment.resources
+        ),
+        generation=kept[-1].number,
         kept=kept,
-        retained=tuple(entry for entry in leaving if entry.resource.address in needed),
+        retained=retained,
     )
+
+
+def _retained(leaving: Sequence[Entry], needed: set[str]) -> tuple[Entry, ...]:
+    """What is no longer wanted but needed by a kept generation, with the directories that lead to it."""
+    parts = [entry.resource.identity for entry in leaving if entry.resource.address in needed]
+
+    def leads(resource: AnyResource) -> bool:
+        return isinstance(resource, Directory) and any(part.startswith(f"{resource.path}/") for part in parts)
+
+    return tuple(entry for entry in leaving if entry.resource.address in needed or leads(entry.resource))
+
+
+def _kept(deployment: Deployment, mine: Manifest | None) -> tuple[Kept, ...]:
+    """The generations that can be returned to once this deployment is applied, which is the last of them."""
+    number = mine.generation + 1 if mine else 1
+    earlier = tuple(item for item in (mine.kept if mine else ()) if item.number < number)
+    return still_kept((*earlier, Kept(number=number, parts=part_addresses(deployment.resources))))
 
 
 def foreign(plan: Plan) -> tuple[AnyResource, ...]:
@@ -108,6 +116,17 @@ def foreign(plan: Plan) -> tuple[AnyResource, ...]:
         for change in plan.changes
         if change.action == "update" and change.resource.exclusive and change.resource.address in existed
     )
+
+
+def _compare_all(resources: Sequence[AnyResource], observed: Mapping[str, Observed], changed: set[str]) -> list[Change]:
+    """Compare in order; a service is started anew when something that it follows changes before it."""
+    changes = []
+    for resource in resources:
+        change = _compare(resource, observed[resource.address], changed)
+        changes.append(change)
+        if change.action != "none":
+            changed.add(resource.address)
+    return changes
 
 
 def _compare(resource: AnyResource, observed: Observed, changed: set[str]) -> Change:

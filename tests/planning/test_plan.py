@@ -82,19 +82,21 @@ def test_down_keeps_models_and_data_and_up_finds_them(sim: SimulatedHost, case: 
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_from_any_to_any(sim: SimulatedHost, cases: list[Path]) -> None:
-    """One name through any sequence of specs: only the last one's resources are left, and `down` leaves nothing."""
+    """One name through any sequence of specs: what is left is the last one's and what kept generations need."""
     sim.__init__()  # type: ignore[misc]  # hypothesis calls many times with one fixture
     for case in cases:
         plan, wanted = sim.plan(named(case)), {item.address for item in deployment_of(case).resources}
         before = sim.manifests.get("same")
-        leaving = [entry.resource for entry in before.entries if entry.resource.address not in wanted] if before else []
+        stays = wanted | {entry.resource.address for entry in plan.retained}
+        known = [entry.resource for entry in before.all_entries] if before else []
+        leaving = [resource for resource in known if resource.address not in stays]
         stops = [item.address for item in reversed(leaving) if isinstance(item, Service | Content)]
         rest = [item.address for item in reversed(leaving) if item.address not in stops]
         order = [change.resource.address for change in plan.changes]
         assert order[: len(stops)] == stops  # services free their ports and names first
         assert order[len(order) - len(rest) :] == rest  # models and engines go when what replaces them is there
         sim.up(named(case), facts_of(case).layout)
-        assert set(sim.state) == wanted
+        assert set(sim.state) == stays
         assert sim.plan(named(case)).work == ()
     sim.down("same", facts_of(cases[-1]).layout, purge=True)
     assert (sim.state, sim.manifests) == ({}, {})
