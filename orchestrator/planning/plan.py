@@ -65,7 +65,7 @@ def make_plan(
     """
     mine = next((manifest for manifest in manifests if manifest.name == deployment.name), None)
     shared = owned_elsewhere(manifests, deployment.name)
-    kept = _kept(deployment, mine)
+    kept = _kept(deployment, mine, observed)
     wanted = {resource.address for resource in deployment.resources}
     leaving = [entry for entry in (mine.all_entries if mine else ()) if entry.resource.address not in wanted]
     retained = _retained(leaving, {address for item in kept for address in item.parts})
@@ -101,8 +101,15 @@ def _retained(leaving: Sequence[Entry], needed: set[str]) -> tuple[Entry, ...]:
     return tuple(entry for entry in leaving if entry.resource.address in needed or leads(entry.resource))
 
 
-def _kept(deployment: Deployment, mine: Manifest | None) -> tuple[Kept, ...]:
-    """The generations that can be returned to once this deployment is applied, which is the last of them."""
+def _kept(deployment: Deployment, mine: Manifest | None, observed: Mapping[str, Observed]) -> tuple[Kept, ...]:
+    """The generations that can be returned to once this deployment is applied, which is the last of them.
+
+    What is applied already stays the generation that it is, so that looking twice never makes an older one expire.
+    """
+    if mine is not None and mine.status == "applied" and mine.kept:
+        same = {entry.resource.address for entry in mine.entries} == {item.address for item in deployment.resources}
+        if same and all(item.action == "none" for item in _compare_all(deployment.resources, observed, set())):
+            return mine.kept
     number = mine.generation + 1 if mine else 1
     earlier = tuple(item for item in (mine.kept if mine else ()) if item.number < number)
     return still_kept((*earlier, Kept(number=number, parts=part_addresses(deployment.resources))))
