@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import common_options, host_options, spec_options
-from orchestrator.errors import DeployError, ExitStatus, UsageError
+from orchestrator.errors import DeployError, ExitStatus, UnhealthyError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
@@ -160,13 +160,22 @@ class _Up:
                 seen = survey(host, self.session.scope)
             plan = compare(host, made.deployment, seen) if number else made
             before = seen.manifest(plan.deployment.name)
-            manifest = apply_plan(host, plan, seen.facts.layout, before, operator(), progress)
-            service = manifest.running_service
-            assert service is not None, "an applied deployment has a service"
+            silent: UnhealthyError | None = None
             deadline = self.deadline or {"ollama": 600.0, "vllm": 1800.0}[plan.deployment.runtime]
+            try:
+                apply_plan(host, plan, seen.facts.layout, before, operator(), progress)
+            except UnhealthyError as error:  # it was waited for: only see why it does not answer
+                silent, deadline = error, 0.0
             report = check(
-                host, plan.deployment.endpoint, service, deadline_s=deadline, progress=progress, clock=SystemClock()
+                host,
+                plan.deployment.endpoint,
+                plan.service,
+                deadline_s=deadline,
+                progress=progress,
+                clock=SystemClock(),
             )
+            if silent and report.healthy:
+                raise silent
             results.append((plan, report))
         return results
 
