@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import DeployError, UnreachableError
+from orchestrator.errors import DeployError, ExitStatus, UnhealthyError, UnreachableError
 from orchestrator.facts import Layout, Scope
 from orchestrator.health.clock import Clock
 from orchestrator.health.ladder import check
@@ -54,23 +54,24 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
         manifest = apply_plan(run.host, made, run.layout, before, run.by, run.progress)
     except UnreachableError:
         raise
+    except UnhealthyError:  # it was waited for in vain: only see why it does not answer
+        report = _look(replace(run, deadline_s=0.0), made)
+        if report.healthy:
+            raise
+        return Outcome(made, report, made.generation, returned=_return(run, made))
     except DeployError as error:
-        raise _after_return(run, made, before, error) from error
+        raise _told(error, _return(run, made) if before else None) from error
     began = run.clock.now()
-    report = _look(run, manifest)
+    report = _look(run, made)
     _keep(run, made, manifest, report, run.clock.now() - began)
     outcome = Outcome(made, report, manifest.generation)
-    if report.healthy or not made.work:
-        return outcome
-    back = _return(run, manifest, made.generation)
-    return replace(outcome, returned=back)
+    return outcome if report.healthy or not made.work else replace(outcome, returned=_return(run, made))
 
 
-def _look(run: Run, manifest: Manifest) -> HealthReport:
-    service = manifest.running_service
-    assert service is not None, "an applied deployment has a service"
-    deadline = run.deadline_s or DEADLINE_S[manifest.runtime]
-    return check(run.host, manifest.endpoint, service, deadline_s=deadline, progress=run.progress, clock=run.clock)
+def _look(run: Run, made: Plan) -> HealthReport:
+    deadline = DEADLINE_S[made.deployment.runtime] if run.deadline_s is None else run.deadline_s
+    endpoint = made.deployment.endpoint
+    return check(run.host, endpoint, made.service, deadline_s=deadline, progress=run.progress, clock=run.clock)
 
 
 def _keep(run: Run, made: Plan, manifest: Manifest, report: HealthReport, seconds: float) -> None:
@@ -96,33 +97,31 @@ def _keep(run: Run, made: Plan, manifest: Manifest, report: HealthReport, second
     write_manifest(run.host, state, known)
 
 
-def _return(run: Run, failed: Manifest, below: int) -> Outcome | None:
-    """Go back to the last healthy generation below that number, where there is one and the run may."""
-    target = last_healthy(failed.kept, before=below)
-    if target is None or not run.returns:
+def _return(run: Run, made: Plan) -> Outcome | None:
+    """Go back to the last healthy generation before this plan, where there is one and the run may."""
+    if not run.returns:
         return None
-    run.progress.warn(f"{failed.name} is not healthy: returning to generation {target.number}")
+    seen = survey(run.host, run.scope)
+    failed = seen.manifest(made.deployment.name)
+    target = last_healthy(failed.kept, before=made.generation) if failed else None
+    if failed is None or target is None:
+        return None
+    run.progress.warn(f"{failed.name} failed: returning to generation {target.number}")
     back_run = replace(run, returns=False, cause=f"return to generation {target.number}")
     try:
-        seen = survey(run.host, run.scope)
         back = return_to(run.host, seen, failed, target.number)
-        return carry_out(back_run, back, seen.manifest(failed.name))
+        return carry_out(back_run, back, failed)
     except DeployError as error:
         run.progress.warn(f"cannot return to generation {target.number}: {error.what} {error.why}")
         return None
 
 
-def _after_return(run: Run, made: Plan, before: Manifest | None, error: DeployError) -> DeployError:
+def _told(error: DeployError, back: Outcome | None) -> DeployError:
     """The failure of a step, told together with the return from it."""
-    if before is None or before.status != "applied":
-        return error
-    seen = survey(run.host, run.scope)
-    failed = seen.manifest(made.deployment.name)
-    back = _return(run, failed, made.generation) if failed else None
     if back is None:
         return error
-    word = "serves again" if back.report.healthy else "was returned to, but is not healthy either"
-    note = f"generation {back.generation} {word}"
+    word = "serves again" if back.report.healthy else "is not healthy either"
+    note = f"returned to what was healthy before, as generation {back.generation}: it {word}"
     told = type(error)(error.what, host=error.host, why=f"{error.why}\n{note}".strip(), remedy=error.remedy)
-    told.status = error.status
+    told.status = ExitStatus.UNHEALTHY
     return told

@@ -49,6 +49,12 @@ class Plan(BaseModel):
         """The changes that change something."""
         return tuple(change for change in self.changes if change.action != "none")
 
+    @property
+    def service(self) -> Service:
+        """The resource that serves."""
+        found = (item for item in self.deployment.resources if item.address == self.deployment.service)
+        return next(item for item in found if isinstance(item, Service))
+
 
 def make_plan(
     host: str,

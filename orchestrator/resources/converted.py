@@ -6,6 +6,7 @@ from orchestrator.errors import DeployError
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 
 
@@ -71,4 +72,6 @@ class Converted(Resource):
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Delete the folder."""
-        host.run(f"rm -rf -- {quote(self.path)} {quote(self.path)}.part*", timeout=600)
+        run_or_fail(
+            host, f"cannot remove {self.path}", f"rm -rf -- {quote(self.path)} {quote(self.path)}.part*", timeout=600
+        )

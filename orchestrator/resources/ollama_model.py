@@ -3,12 +3,15 @@
 import json
 from typing import ClassVar, Literal
 
-from orchestrator.errors import DeployError
+from orchestrator.errors import DeployError, UnhealthyError
 from orchestrator.hosts.base import Host, HttpRequest, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 from orchestrator.resources.scripts import script
+
+_NO_ANSWER = 9  # what the script exits with when there is no server to make a model in
 
 
 class OllamaModel(Resource):
@@ -41,10 +44,10 @@ class OllamaModel(Resource):
 
     @property
     def manifest(self) -> str:
-        """Where Ollama keeps the model's manifest."""
+        """Where Ollama keeps the model's manifest: HOST/SPACE/NAME, of which a short name has only the end."""
         name, _, tag = self.name.partition(":")
-        space = name if "/" in name else f"library/{name}"
-        return f"{self.store}/manifests/registry.ollama.ai/{space}/{tag or 'latest'}"
+        parts = ["registry.ollama.ai", "library"][: 2 - name.count("/")]
+        return "/".join([self.store, "manifests", *parts, name, tag or "latest"])
 
     def probe(self) -> str:
         """The digest of its manifest, its blob, and what it was made from. Works with the server down."""
@@ -80,7 +83,10 @@ class OllamaModel(Resource):
         return f"ln {quote(self.gguf)} {blob}\n{create}"
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
-        """Link the weights into the store and let Ollama make the model. Raises DeployError with Ollama's words."""
+        """Link the weights into the store and let Ollama make the model.
+
+        Raises DeployError with Ollama's words; UnhealthyError when it does not answer.
+        """
         create = script(
             "ollama_create",
             api=self.api,
@@ -97,6 +103,8 @@ class OllamaModel(Resource):
         )
         with progress.task(f"create the Ollama model {self.name}"):
             result = host.run(create, timeout=3600)
+        if result.exited == _NO_ANSWER:
+            raise UnhealthyError("Ollama does not answer", host=host.name, why=result.tail(), remedy="deployctl logs")
         if not result:
             raise DeployError(f"Ollama could not create the model {self.name}", host=host.name, why=result.tail())
 
@@ -105,4 +113,5 @@ class OllamaModel(Resource):
         body = json.dumps({"model": self.name}).encode()
         headers = {"Content-Type": "application/json"}
         host.http(HttpRequest(f"{self.api}/api/delete", "DELETE", headers, body))
-        host.run(f"rm -f -- {quote(self.manifest)} {quote(self.mark)}")
+        forget = f"rm -f -- {quote(self.manifest)} {quote(self.mark)}"
+        run_or_fail(host, f"cannot remove the model {self.name}", forget)

@@ -8,6 +8,7 @@ from orchestrator.errors import DeployError
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 
 
@@ -82,7 +83,7 @@ class Venv(Resource):
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Delete the directory."""
-        host.run(f"rm -rf -- {quote(self.path)}", timeout=600)
+        run_or_fail(host, f"cannot remove {self.path}", f"rm -rf -- {quote(self.path)}", timeout=600)
 
 
 def _short(line: str) -> str:

@@ -95,7 +95,7 @@ class Controller:
         said = (data.decode(errors="replace") for data in (done.stdout, done.stderr))
         run = Run(tuple(str(word) for word in words), done.returncode, *said)
         self.runs.append(run)
-        assert "Traceback" not in run.text and "internal:" not in run.text, run
+        assert "Traceback" not in run.stderr and "error: internal" not in run.stderr, run  # an engine's is in stdout
         return run
 
     def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -1,7 +1,11 @@
 # Link the weights $gguf into Ollama's $store by content, and make the model $name from $modelfile.
 set -e
-n=0; until curl --noproxy '*' -fsS -m 5 -o /dev/null "$api/api/version" 2>/dev/null; do
-  n=$((n+1)); [ $n -lt 120 ] || { echo "Ollama does not answer at $api" >&2; exit 1; }; sleep 0.5
+# Wait for the server: a minute at most, and not for one that has died (its supervisor takes seconds to try again).
+served() { case "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ')" in *"${binary##*/} serve "*) ;; *) false;; esac; }
+n=0; dead=0; until curl --noproxy '*' -fsS -m 5 -o /dev/null "$api/api/version" 2>/dev/null; do
+  n=$((n+1)); if served; then dead=0; else dead=$((dead+1)); fi
+  [ $n -lt 120 ] && [ $dead -lt 5 ] || { echo "Ollama does not answer at $api" >&2; exit 9; }
+  sleep 0.5
 done
 blob="$store/blobs/sha256-$sha256"
 # A damaged blob is never repaired by Ollama itself, which only looks at the name: replace it.

@@ -8,6 +8,7 @@ $unpack < "$archive" | tar -Ptvf - | awk '
   kind !~ /[-dlh]/ { print "a special file: " name; exit 1 }
   { target = "" }
   match(name, / (->|link to) /) { target = substr(name, RSTART + RLENGTH); name = substr(name, 1, RSTART - 1) }
+  target ~ / (->|link to) / { print "a name that passes for a link: " name; exit 1 }
   name ~ /^\// || name ~ /(^|\/)\.\.(\/|$)/ { print "a name that leads outside: " name; exit 1 }
   target ~ /^\// || target ~ /(^|\/)\.\.(\/|$)/ { print "a link that leads outside: " name; exit 1 }
 ' >&2

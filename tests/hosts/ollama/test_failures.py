@@ -129,6 +129,15 @@ def test_an_engine_that_does_not_generate(box: Box):
     assert "✓ model listed" in text and "✗ generates" in text and "cause" in text and "remedy" in text
 
 
+@only_double
+def test_an_engine_that_dies_at_its_start(box: Box):
+    """There is no server to make the model in: why is for the ladder to say."""
+    run = box.up("--set", "ollama.env.DOUBLE_OLLAMA_LISTEN_SECONDS=never", "--set", "system=New.").ended(5)
+    health = run.json()["deployments"][0]["health"]
+    assert health["failed"] in ("running", "port open") and "could not convert" in health["log"]
+    assert box.status()[0]["state"] == "unfinished"
+
+
 def test_a_model_that_is_damaged(box: Box, gguf: Path):
     box.hub.add_repo("org/broken-GGUF", {"broken-Q4_K_M.gguf": gguf.read_bytes()[:-30_000]})
     run = box.up("--model", "hf:org/broken-GGUF:Q4_K_M").ended(1)

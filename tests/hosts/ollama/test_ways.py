@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,19 +52,22 @@ def test_a_changed_key_is_refused_loudly(box: Box, nobody_is_known: dict[str, st
     box.deployctl("status", "--host", HOST, env=nobody_is_known).ended(0)
 
 
+def behind(box: Box, jump_machine: Machine) -> Path:
+    """An inventory with the machine behind a jump host, and one where nobody answers; group `all`."""
+    login = {"user": "root", "key": str(box.machine.key)}
+    jump = [f"root@127.0.0.1:{jump_machine.ssh_port}"]
+    hosts = {
+        "behind": {"address": box.machine.ip, "jump": jump, **login},
+        "dead": {"address": "127.0.0.1", "port": free_port(), **login},
+    }
+    inventory = box.deployctl.home / "ways.yaml"
+    inventory.write_text(json.dumps({"hosts": hosts, "groups": {"all": {"hosts": list(hosts)}}}))
+    return inventory
+
+
 def test_through_a_jump_host_and_past_a_dead_one(box: Box, jump_machine: Machine, tmp_path: Path):
     """The good machine is deployed although another does not answer, and the exit status tells of that one."""
-    jump = f"root@127.0.0.1:{jump_machine.ssh_port}"
-    inventory = box.deployctl.home / "ways.yaml"
-    inventory.write_text(
-        f"""
-hosts:
-  behind: {{address: {box.machine.ip}, user: root, key: {box.machine.key}, jump: [{jump}]}}
-  dead: {{address: 127.0.0.1, port: {free_port()}, user: root, key: {box.machine.key}}}
-groups:
-  all: [dead, behind]
-"""
-    )
+    inventory = behind(box, jump_machine)
     env = {"DEPLOYCTL_KNOWN_HOSTS": str(write_known_hosts(tmp_path / "both", [box.machine, jump_machine]))}
     run = box.up("--inventory", inventory, host="all", env=env).ended(3)
     document = run.json()
@@ -80,7 +84,7 @@ groups:
 
 
 def test_a_jump_host_that_is_unknown(box: Box, jump_machine: Machine, tmp_path: Path):
-    inventory = box.deployctl.home / "ways.yaml"
+    inventory = behind(box, jump_machine)
     env = {"DEPLOYCTL_KNOWN_HOSTS": str(write_known_hosts(tmp_path / "one", [box.machine]))}
     run = box.deployctl("status", "--inventory", inventory, "--host", "behind", env=env).ended(3)
     assert "hosts trust behind" in run.stderr
