@@ -84,6 +84,7 @@ def _facts(host: str, answers: _Answers, scope: Scope | None) -> Facts:
         gpu_problem=answers.one("gpu_problem"),
         pythons=tuple(python for line in answers.all("python") if (python := _python(line))),
         tools=frozenset(answers.all("tool")),
+        lacks=frozenset(answers.all("lacks")),
         accounts=frozenset(answers.all("account")),
         listeners=tuple(_listeners(answers)),
         vendor_ollama=_vendor(answers),

@@ -15,6 +15,8 @@ say address "$({ ip -o route get 1.1.1.1 | sed -n 's/.* src \([^ ]*\).*/\1/p'
   ip -o -4 addr show scope global | awk '$2 !~ /^(docker|br-|veth|virbr|cni)/ { sub(/\/.*/, "", $4); print $4 }'
   hostname -I | tr ' ' '\n'; } 2>/dev/null | sed -n 1p)"
 [ -d /run/systemd/system ] && say systemd yes
+# Where the loader's cache cannot be read (other C libraries, NixOS), nothing is said to be missing.
+ldconfig -p 2>/dev/null | awk '{ lines++ } $1 == "libnuma.so.1" { found = 1 } END { exit !(lines > 1 && !found) }' && say lacks libnuma.so.1
 for t in $tools; do command -v "$t" >/dev/null 2>&1 && say tool "$t"; done
 if command -v docker >/dev/null 2>&1; then
   if d=$(docker version --format '{{.Server.Version}}' 2>&1); then say docker "$d"; else say docker_problem "$(printf '%s' "$d" | tail -n 1)"; fi

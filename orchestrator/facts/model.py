@@ -54,7 +54,8 @@ class VendorOllama(_Fact):
 class Facts(_Fact):
     """What was observed on a host.
 
-    ``address`` is its first one that others may reach; ``manifests`` are the JSON texts of what is applied to it.
+    ``address`` is its first one that others may reach; ``lacks`` names system libraries that an engine needs and that
+    are known to be missing; ``manifests`` are the JSON texts of what is applied to it.
     """
 
     host: str
@@ -77,6 +78,7 @@ class Facts(_Fact):
     gpu_problem: str = ""
     pythons: tuple[Python, ...] = ()
     tools: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
     accounts: frozenset[str] = frozenset()
     listeners: tuple[Listener, ...] = ()
     vendor_ollama: VendorOllama | None = None

@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import RefusedError, UsageError
+from orchestrator.errors import RefusedError
 from orchestrator.facts import Facts, Scope, gather
 from orchestrator.hosts.base import Host
 from orchestrator.planning.manifest import Manifest, read_manifests
@@ -49,6 +49,7 @@ def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: 
             host=seen.facts.host,
             remedy="choose another with --name",
         )
+    _check_archive(spec, runtime, seen.facts.host)
     running = mine if mine and mine.status != "down" else None
     base, generation = resolver.base(runtime) if runtime == "vllm" else (None, {})
     needs_release = spec.ollama is not None and runtime == "ollama"
@@ -67,6 +68,14 @@ def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: 
     )
     wanted = {"ollama": ollama.wanted, "vllm": vllm.wanted}[runtime]
     return wanted(inputs, [_port(running)] if running else [])
+
+
+def _check_archive(spec: Spec, runtime: str, host: str) -> None:
+    archive = spec.vllm.image_archive if runtime == "vllm" and spec.vllm else None
+    if archive and not Path(archive).expanduser().is_file():
+        raise RefusedError(
+            f"there is no archive {archive}", host=host, remedy="give --image-archive an existing file of `docker save`"
+        )
 
 
 def plan(host: Host, deployment: Deployment, seen: Survey) -> Plan:
@@ -92,12 +101,6 @@ def operator() -> str:
     except (OSError, KeyError):  # no name for this uid
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
-
-
-def check_runtime(runtime: str) -> None:
-    """Raises UsageError for a runtime that there is not."""
-    if runtime not in ("ollama", "vllm"):
-        raise UsageError(f"there is no runtime {runtime}", remedy="choose ollama or vllm")
 
 
 def _vendor_before(mine: Manifest | None, facts: Facts) -> tuple[bool, bool] | None:

@@ -4,11 +4,11 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from orchestrator.errors import DeployError
 from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
+from orchestrator.resources.engine import explained
 from orchestrator.resources.service import Service
 from orchestrator.templating.container import ContainerSpec, docker_run_line
 
@@ -74,16 +74,10 @@ class Container(Service):
         return docker_run_line(self.spec)
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
-        """Start it; make it anew when it was made from something else. Raises DeployError with Docker's words."""
-        from docker.errors import DockerException
-
+        """Make it anew, whatever differs, and start it. Raises DeployError with Docker's words."""
         client = host.docker()
-        same = observed.exists and observed.fields.get("fingerprint") == self.fingerprint
-        try:
-            if not same or not observed.fields.get("running"):
-                self._recreate(client)
-        except DockerException as error:
-            raise DeployError(f"Docker could not start {self.spec.name}", host=host.name, why=str(error)) from error
+        with explained(host, f"Docker could not start {self.spec.name}"):
+            self._recreate(client)
 
     def _recreate(self, client: "DockerClient") -> None:
         self._delete(client)
@@ -114,13 +108,10 @@ class Container(Service):
             return
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Stop and remove it."""
-        from docker.errors import DockerException
-
-        try:
-            self._delete(host.docker())
-        except DockerException as error:
-            raise DeployError(f"Docker could not remove {self.spec.name}", host=host.name, why=str(error)) from error
+        """Stop and remove it. Raises DeployError with Docker's words."""
+        client = host.docker()
+        with explained(host, f"Docker could not remove {self.spec.name}"):
+            self._delete(client)
 
     def state(self, host: Host) -> ServiceState:
         """What Docker says now."""

@@ -8,6 +8,7 @@ from orchestrator.errors import DeployError
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress, Task
 from orchestrator.resources.base import Fields, Observed, Resource
+from orchestrator.resources.engine import explained
 from orchestrator.resources.observe import fields
 
 if TYPE_CHECKING:
@@ -48,21 +49,15 @@ class Image(Resource):
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Pull it, or send the archive. Raises DeployError with the registry's words."""
-        from docker.errors import DockerException
-
         if observed.exists:
             return
         client = host.docker()
-        try:
+        remedy = "check the name; without a registry, `docker save` it elsewhere and give --image-archive"
+        with explained(host, f"cannot get the image {self.reference}", remedy):
             if self.archive:
                 self._load(client, progress)
             else:
                 self._pull(client, progress)
-        except DockerException as error:
-            remedy = "check the name; without a registry, `docker save` it elsewhere and give --image-archive"
-            raise DeployError(
-                f"cannot get the image {self.reference}", host=host.name, why=str(error), remedy=remedy
-            ) from error
 
     def _pull(self, client: "DockerClient", progress: Progress) -> None:
         with progress.task(f"pull {self.reference}", unit="bytes") as task:
@@ -71,10 +66,11 @@ class Image(Resource):
     def _load(self, client: "DockerClient", progress: Progress) -> None:
         from docker.errors import ImageNotFound
 
-        size = Path(self.archive).stat().st_size
+        path = Path(self.archive).expanduser()
+        size = path.stat().st_size
         with (
             progress.task(f"load {self.reference}", total=size, unit="bytes") as task,
-            Path(self.archive).open("rb") as source,
+            path.open("rb") as source,
         ):
             # the SDK is untyped here; it sends any iterable of bytes as it comes
             for _ in client.api.load_image(_Counted(source, task)):  # type: ignore[no-untyped-call]
@@ -87,19 +83,19 @@ class Image(Resource):
             ) from error
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Untag it; layers that other images share stay."""
+        """Untag it; layers that other images share stay. Raises DeployError with Docker's words."""
         from docker.errors import APIError, ImageNotFound
 
-        try:
-            host.docker().images.remove(self.reference)
-        except ImageNotFound:
-            return
-        except APIError as error:
-            if error.status_code != 409:  # 409: another container uses it, so it is not ours to take
-                raise DeployError(
-                    f"cannot remove the image {self.reference}", host=host.name, why=str(error)
-                ) from error
-            progress.note(f"the image {self.reference} stays: another container uses it")
+        client = host.docker()
+        with explained(host, f"cannot remove the image {self.reference}"):
+            try:
+                client.images.remove(self.reference)
+            except ImageNotFound:
+                return
+            except APIError as error:
+                if error.status_code != 409:  # 409: another container uses it, so it is not ours to take
+                    raise
+                progress.note(f"the image {self.reference} stays: another container uses it")
 
 
 def follow_pull(events: Iterable[dict[str, Any]], task: Task) -> None:

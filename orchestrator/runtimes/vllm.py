@@ -107,6 +107,13 @@ class _Wanted:
                 why=self.facts.docker_problem,
                 remedy="apt-get install docker.io and start it, or run without Docker: --runner venv",
             )
+        if not self.container and self.device == "cpu" and "libnuma.so.1" in self.facts.lacks:
+            raise RefusedError(
+                "the host lacks libnuma.so.1",
+                host=host,
+                why="vLLM's CPU build cannot be loaded without it",
+                remedy="apt-get install libnuma1 (elsewhere: numactl-libs)",
+            )
         if self.inputs.model.format == "gguf" and not self.converts and self.inputs.base is None:
             raise RefusedError(
                 "vLLM needs tokenizer and config beside a GGUF",

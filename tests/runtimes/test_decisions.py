@@ -115,3 +115,17 @@ def test_any_file_name_becomes_a_served_name_that_vllm_reads(name: str) -> None:
     assert model_for(spec, "vllm").title
     (argument,) = vllm_args.parse(["--served-model-name", served_name(spec)], "0.32.0")
     assert argument.values == (served_name(spec),)
+
+
+def test_a_host_without_libnuma_is_told_before_the_cpu_build_is_installed() -> None:
+    """Measured: without it vLLM's own library is not loaded, and the engine dies with an AttributeError."""
+
+    def outcome(case: Path) -> str:
+        facts = facts_of(case).model_copy(update={"lacks": frozenset({"libnuma.so.1"})})
+        try:
+            return wanted(inputs_of(case, facts), "vllm").name
+        except RefusedError as error:
+            return error.remedy
+
+    assert "libnuma1" in outcome(Path("vllm", "venv-systemd-cpu"))
+    assert outcome(Path("vllm", "cpu-container-gguf")) == outcome(VENV) == "vllm", "containers and CUDA need it not"
