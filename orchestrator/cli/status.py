@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
     from orchestrator.planning.condition import Condition
+    from orchestrator.resources.base import Difference
 
 _COLORS = {"serving": "green", "starting": "yellow", "unfinished": "yellow", "failed": "red", "stopped": "red"}
+
+_SHOWN = 40  # characters; more is a digest or a document
 
 _EPILOG = """\b
 Examples:
@@ -125,11 +128,19 @@ def _remarks(item: "Condition") -> list[str]:
     if item.service.restarts:
         lines.append(f"restarted by itself {item.service.restarts} times since it was applied")
     for drift in item.drift:
-        fields = ", ".join(difference.field for difference in drift.differences) or "gone"
+        what = ", ".join(_told(difference) for difference in drift.differences) or "gone"
         lines.append(
-            f"{drift.title} {drift.identity} differs from what was applied ({fields}); `deployctl up` repairs it"
+            f"{drift.title} {drift.identity} differs from what was applied, {drift.cause} ({what}); "
+            "`deployctl up` repairs it"
         )
     return lines
+
+
+def _told(difference: "Difference") -> str:
+    """A field, with its values where they say something to people."""
+    before, now = difference.wanted, difference.observed
+    plain = all(isinstance(value, str) and 0 < len(value) <= _SHOWN for value in (before, now))
+    return f"{difference.field} {before} → {now}" if plain else difference.field
 
 
 def _age(moment: str) -> str:

@@ -18,12 +18,13 @@ _STATE_FIELDS = ("running", "active")
 
 
 class Drift(BaseModel):
-    """A resource that is not as it was applied."""
+    """A resource that is not as it was applied; ``cause`` says how it came to differ, as far as can be told."""
 
     model_config = ConfigDict(frozen=True)
 
     title: str
     identity: str
+    cause: str
     differences: tuple[Difference, ...]
 
 
@@ -61,7 +62,8 @@ def _drift(resource: Resource, observed: Observed) -> Drift | None:
         differences = tuple(item for item in differences if observed.exists and item.field not in _STATE_FIELDS)
     if not differences and (service or observed.exists):
         return None
-    return Drift(title=resource.title, identity=resource.identity, differences=differences)
+    cause = resource.changed_by(observed)
+    return Drift(title=resource.title, identity=resource.identity, cause=cause, differences=differences)
 
 
 def _state(host: Host, manifest: Manifest, doing: ServiceState) -> State:

@@ -91,6 +91,10 @@ class Resource(BaseModel, ABC):
             if not observed.exists or observed.fields.get(name) != value
         )
 
+    def changed_by(self, observed: Observed) -> str:
+        """How it came to differ from what was applied, in words."""
+        return "by hand"
+
     def command(self) -> str:
         """The equal command, for people to read (``render``); empty for what a rendered file already shows."""
         return ""

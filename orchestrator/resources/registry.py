@@ -14,6 +14,7 @@ from orchestrator.resources.ollama_model import OllamaModel
 from orchestrator.resources.process import Process
 from orchestrator.resources.release import Release
 from orchestrator.resources.unit import Unit
+from orchestrator.resources.vendor import VendorEngine
 from orchestrator.resources.venv import Venv
 
 AnyResource = Annotated[
@@ -30,6 +31,7 @@ AnyResource = Annotated[
     | Release
     | Unit
     | UnitFile
+    | VendorEngine
     | Venv,
     Field(discriminator="kind"),
 ]

@@ -10,6 +10,7 @@ from orchestrator.resources.ollama_model import OllamaModel
 from orchestrator.resources.registry import AnyResource
 from orchestrator.resources.release import Release
 from orchestrator.resources.unit import Unit
+from orchestrator.resources.vendor import VendorEngine
 from orchestrator.runtimes.common import (
     Owner,
     accounts,
@@ -47,10 +48,10 @@ def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
     binary = vendor.binary if vendor else f"{inputs.layout.opt}/ollama/{_release(inputs).label}/bin/ollama"
     if not (vendor and vendor.unit):
         resources += [*accounts(inputs.facts, owner, home), owner.directory(home, mode="750", engine=True, keep=True)]
-    release = [] if vendor else _install(inputs, owner)
-    resources += release
+    engine = _used(inputs, section, vendor) if vendor else _install(inputs, owner)
+    resources += engine
     resources += model_files(inputs, owner, inputs.model, model_for(spec, "ollama").delivery)
-    service = _service(inputs, section, owner, vendor, binary, home, store, [item.address for item in release[-1:]])
+    service = _service(inputs, section, owner, vendor, binary, home, store, engine[-1].address)
     resources += service
     modelfile = owner.file(f"{inputs.layout.deployment_config(section.name)}/Modelfile", _modelfile(inputs))
     resources += [modelfile, _model(inputs, section, owner, vendor, binary, store, modelfile.path, modelfile.digest)]
@@ -169,6 +170,13 @@ def _install(inputs: Inputs, owner: Owner) -> list[AnyResource]:
     ]
 
 
+def _used(inputs: Inputs, section: OllamaSpec, vendor: VendorOllama) -> list[AnyResource]:
+    state = inputs.layout.deployment_state(section.name)
+    return [
+        VendorEngine(binary=vendor.binary, unit=vendor.unit, mark=f"{state}/vendor", started=f"{state}/started"),
+    ]
+
+
 def _service(
     inputs: Inputs,
     section: OllamaSpec,
@@ -177,14 +185,14 @@ def _service(
     binary: str,
     home: str,
     store: str,
-    follows: list[str],
+    engine: str,
 ) -> list[AnyResource]:
     if vendor and vendor.unit:
-        return _vendor_unit(inputs, section)
+        return _vendor_unit(inputs, section, engine)
     variables = environment(section, home, store)
     release = inputs.release.sha256 if inputs.release and not vendor else ""
     if not inputs.facts.systemd:
-        return supervised_service(inputs, owner, section.name, [binary, "serve"], variables, home, [release], follows)
+        return supervised_service(inputs, owner, section.name, [binary, "serve"], variables, home, [release], [engine])
     text = inputs.renderer.render(
         "ollama/ollama.service.j2",
         {
@@ -199,10 +207,10 @@ def _service(
             "device": "cuda" if inputs.facts.gpus else "cpu",
         },
     )
-    return systemd_service(inputs, section.name, f"deployctl-{section.name}.service", text, [release], follows)
+    return systemd_service(inputs, section.name, f"deployctl-{section.name}.service", text, [release], [engine])
 
 
-def _vendor_unit(inputs: Inputs, section: OllamaSpec) -> list[AnyResource]:
+def _vendor_unit(inputs: Inputs, section: OllamaSpec, engine: str) -> list[AnyResource]:
     """A drop-in beside the vendor's unit, never the vendor's file (DESIGN 5.12)."""
     active, enabled = inputs.vendor_before or (False, False)
     text = inputs.renderer.render("ollama/drop-in.conf.j2", {"environment": environment(section, "", "")})
@@ -219,7 +227,7 @@ def _vendor_unit(inputs: Inputs, section: OllamaSpec) -> list[AnyResource]:
         name="ollama.service",
         mark=f"{inputs.layout.deployment_state(section.name)}/started",
         fingerprint=fingerprint([text]),
-        follows=(drop_in.address,),
+        follows=(engine, drop_in.address),
         vendor=True,
         was_active=active,
         was_enabled=enabled,
