@@ -53,11 +53,13 @@ class Controller:
     """A laptop that deploys: its home, its inventory, the hosts it trusts, and all runs so far.
 
     `env` is added to the environment of each run; nothing else of this process's environment gets in but PATH.
+    `program` are the first words of each run: deployctl, or what runs it in another way.
     """
 
     home: Path
     env: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    program: tuple[str | Path, ...] = (DEPLOYCTL,)
 
     @property
     def inventory(self) -> Path:
@@ -84,7 +86,7 @@ class Controller:
     def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 300) -> Run:
         """Run `deployctl WORDS…` to its end, with nothing on standard input. A run that hangs fails the test."""
         done = subprocess.run(
-            [str(DEPLOYCTL), *(str(word) for word in words)],
+            [str(word) for word in (*self.program, *words)],
             cwd=self.home,
             env=self._environment(env or {}),
             stdin=subprocess.DEVNULL,
@@ -101,7 +103,7 @@ class Controller:
     def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `deployctl WORDS…` with pipes; the caller ends it (`with` waits for its end)."""
         return subprocess.Popen(
-            [str(DEPLOYCTL), *(str(word) for word in words)],
+            [str(word) for word in (*self.program, *words)],
             cwd=self.home,
             env=self._environment(env or {}),
             stdin=subprocess.DEVNULL,
