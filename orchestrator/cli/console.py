@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from orchestrator.errors import DeployError
 from orchestrator.progress import Progress, Task
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
@@ -44,10 +45,10 @@ class Console:
             else:
                 click.echo(line, err=True)
 
-    def document(self, value: dict[str, Any]) -> None:
-        """The JSON document, in JSON mode."""
+    def document(self, value: Mapping[str, object]) -> None:
+        """The JSON document (one of ``documents``), in JSON mode."""
         if self.json_mode:
-            click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+            click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_json))
 
     def error(self, error: DeployError) -> None:
         """What, where, why and what to type next."""
@@ -91,6 +92,11 @@ class Console:
         if self._bars is not None:
             return _BarTask(self._bars, self._bars.add_task(label, total=total, amount="", text=""), total, unit)
         return _PlainTask(self, label, total, unit)
+
+
+def _json(value: "BaseModel") -> object:
+    """A model inside a document."""
+    return value.model_dump(mode="json")
 
 
 class _HostProgress:

@@ -9,6 +9,7 @@ from orchestrator.cli.options import change_options, common_options, host_option
 from orchestrator.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import DownDocument, TakenDown
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
     from orchestrator.planning.deploy import Survey
@@ -58,14 +59,13 @@ class _Down:
                 host.close()
         failures = [error for outcomes in (surveyed, done) for item in outcomes if (error := item.error)]
         status = worst([error.status for error in failures])
-        self.console.document(
-            {
-                "schema": "deployctl.down/1",
-                "exit_code": int(status),
-                "deployments": [item for outcome in done for item in outcome.value or ()],
-                "errors": [error_document(error) for error in failures],
-            }
-        )
+        document: DownDocument = {
+            "schema": "deployctl.down/1",
+            "exit_code": int(status),
+            "deployments": [item for outcome in done for item in outcome.value or ()],
+            "errors": [error_document(error) for error in failures],
+        }
+        self.console.document(document)
         return status
 
     def _chosen(self, seen: "Survey") -> "list[Manifest]":
@@ -84,7 +84,7 @@ class _Down:
             raise UsageError("nobody is there to confirm", remedy="add --yes")
         click.confirm("Take this down?", abort=True, err=True)
 
-    def _take_down(self, host: "Host", chosen: "list[Manifest]", locks: Locks) -> list[dict[str, Any]]:
+    def _take_down(self, host: "Host", chosen: "list[Manifest]", locks: Locks) -> "list[TakenDown]":
         from orchestrator.planning.apply import take_down
         from orchestrator.planning.audit import record
         from orchestrator.planning.deploy import operator, survey
@@ -95,7 +95,8 @@ class _Down:
         names = tuple(manifest.name for manifest in chosen)
         locks.take(host, names)
         seen = survey(host, self.session.scope)  # anew: another run may just have ended
-        results, left = [], list(seen.manifests)
+        results: list[TakenDown] = []
+        left = list(seen.manifests)
         for manifest in [item for item in self._chosen(seen) if item.name in names]:
             left.remove(manifest)
             progress = self.console.for_host(host.name)

@@ -4,13 +4,14 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from shlex import join, quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import Applied, AppliedDocument
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
     from orchestrator.planning.carry_out import Outcome
@@ -154,7 +155,7 @@ class Execution:
                 f"  returned to what was healthy before, as generation {result.returned.generation}: it {word}"
             )
 
-    def _document(self, results: "list[Outcome]", failures: list[DeployError], status: ExitStatus) -> dict[str, Any]:
+    def _document(self, results: "list[Outcome]", failures: list[DeployError], status: ExitStatus) -> "AppliedDocument":
         from orchestrator.cli.session import error_document
 
         return {
@@ -170,14 +171,14 @@ def _result(outcome: "Outcome") -> str:
     return f"{state}; returned, as generation {outcome.returned.generation}" if outcome.returned else state
 
 
-def _json(outcome: "Outcome") -> dict[str, Any]:
+def _json(outcome: "Outcome") -> "Applied":
     plan = outcome.plan
     return {
         "host": plan.host,
         "name": plan.deployment.name,
         "runtime": plan.deployment.runtime,
         "generation": outcome.generation,
-        "endpoint": plan.deployment.endpoint.model_dump(),
+        "endpoint": plan.deployment.endpoint,
         "exposed": plan.deployment.exposed,
         "changes": [
             {
@@ -190,7 +191,7 @@ def _json(outcome: "Outcome") -> dict[str, Any]:
         ],
         "notes": list(plan.deployment.notes),
         "warnings": list(plan.deployment.warnings),
-        "health": outcome.report.model_dump(mode="json"),
+        "health": outcome.report,
         "returned": _json(outcome.returned) if outcome.returned else None,
     }
 

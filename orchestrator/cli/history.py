@@ -8,6 +8,7 @@ from orchestrator.cli.options import change_options, common_options, host_option
 from orchestrator.errors import RefusedError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import HistoryDocument, Past
     from orchestrator.hosts.base import Host
     from orchestrator.planning.deploy import Survey
     from orchestrator.planning.generation import Generation
@@ -54,19 +55,18 @@ def history(name: str, **options: Any) -> int:
         session.console.say(_line(row))
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     status = worst([error.status for error in failures])
-    session.console.document(
-        {
-            "schema": "deployctl.history/1",
-            "exit_code": int(status),
-            "name": name,
-            "generations": rows,
-            "errors": [error_document(error) for error in failures],
-        }
-    )
+    document: HistoryDocument = {
+        "schema": "deployctl.history/1",
+        "exit_code": int(status),
+        "name": name,
+        "generations": rows,
+        "errors": [error_document(error) for error in failures],
+    }
+    session.console.document(document)
     return int(status)
 
 
-def _row(host: str, current: int, item: "Generation") -> dict[str, Any]:
+def _row(host: str, current: int, item: "Generation") -> "Past":
     return {
         "host": host,
         "generation": item.number,
@@ -81,7 +81,7 @@ def _row(host: str, current: int, item: "Generation") -> dict[str, Any]:
     }
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: "Past") -> str:
     health = {True: "healthy", False: "unhealthy", None: "unknown"}[row["healthy"]]
     served = " ".join(row["summary"].get(key, "") for key in ("model", "version")).strip()
     mark = "*" if row["current"] else " "

@@ -1,12 +1,16 @@
 """``deployctl hosts``: the inventory as it was understood, and trusting a machine's SSH key."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from orchestrator.cli.options import common_options, host_options
 from orchestrator.errors import ExitStatus, UnreachableError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.documents import HostKey, HostsDocument, Machine, TrustDocument
+    from orchestrator.spec import HostEntry
 
 
 @click.group()
@@ -31,8 +35,9 @@ def list_hosts(**options: Any) -> int:
     inventory = session.inventory()
     named = session.entries(tuple(inventory.hosts) or ("local",))
     known_hosts = _known_hosts(options)
-    rows = []
+    rows: list[Machine] = []
     for entry in named:
+        trusted: Literal["known", "unknown", "local"]
         try:
             trusted = "local" if entry.is_local else known(entry, known_hosts)
         except UnreachableError as error:  # a wrong entry, such as a missing key file, is told and hides no other
@@ -43,10 +48,22 @@ def list_hosts(**options: Any) -> int:
         where = f"{login}:{entry.port}" if entry.port else login
         way = f"via {' '.join(entry.jump)}, " if entry.jump else ""
         session.console.say(f"{entry.name:<20} {where:<36} {way}key {trusted}  {' '.join(groups)}".rstrip())
-        shown = entry.model_dump(mode="json", include={"name", "address", "user", "port", "jump"})
-        rows.append({**shown, "groups": groups, "key": trusted})
-    session.console.document({"schema": "deployctl.hosts/1", "exit_code": 0, "hosts": rows})
+        rows.append(_row(entry, groups, trusted))
+    document: HostsDocument = {"schema": "deployctl.hosts/1", "exit_code": 0, "hosts": rows}
+    session.console.document(document)
     return int(ExitStatus.DONE)
+
+
+def _row(entry: "HostEntry", groups: list[str], key: Literal["known", "unknown", "local"]) -> "Machine":
+    return {
+        "name": entry.name,
+        "address": entry.address,
+        "user": entry.user,
+        "port": entry.port,
+        "jump": list(entry.jump),
+        "groups": groups,
+        "key": key,
+    }
 
 
 @hosts.command("trust")
@@ -68,7 +85,7 @@ def trust_host(host: str, yes: bool, replace: bool, **options: Any) -> int:
     session = Session({**options, "hosts": (host,)})
     known_hosts = _known_hosts(options)
     target = known_hosts or Path("~/.ssh/known_hosts").expanduser()
-    added = []
+    added: list[HostKey] = []
     for entry in session.entries():
         if entry.is_local:
             continue
@@ -85,7 +102,13 @@ def trust_host(host: str, yes: bool, replace: bool, **options: Any) -> int:
             if keys.known(entry, known_hosts) == "known":
                 break
         session.console.say(f"{entry.name}: trusted, in {target}")
-    session.console.document({"schema": "deployctl.hosts.trust/1", "exit_code": 0, "keys": added, "file": str(target)})
+    document: TrustDocument = {
+        "schema": "deployctl.hosts.trust/1",
+        "exit_code": 0,
+        "keys": added,
+        "file": str(target),
+    }
+    session.console.document(document)
     return int(ExitStatus.DONE)
 
 

@@ -8,6 +8,7 @@ from orchestrator.cli.options import common_options, host_options
 from orchestrator.errors import DeployError, RefusedError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import LogsDocument
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
 
@@ -47,18 +48,17 @@ def logs(name: str, lines: int, follow: bool, **options: Any) -> int:
             host.close()
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     status = worst([error.status for error in failures])
-    session.console.document(
-        {
-            "schema": "deployctl.logs/1",
-            "exit_code": int(status),
-            "logs": [
-                {"host": outcome.host.name, "name": name, "lines": outcome.value}
-                for outcome in outcomes
-                if outcome.value is not None
-            ],
-            "errors": [error_document(error) for error in failures],
-        }
-    )
+    document: LogsDocument = {
+        "schema": "deployctl.logs/1",
+        "exit_code": int(status),
+        "logs": [
+            {"host": outcome.host.name, "name": name, "lines": outcome.value}
+            for outcome in outcomes
+            if outcome.value is not None
+        ],
+        "errors": [error_document(error) for error in failures],
+    }
+    session.console.document(document)
     return int(status)
 
 

@@ -1,6 +1,7 @@
 """``deployctl plan`` and ``deployctl apply``: see it before it happens, then do exactly that."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,9 +37,9 @@ Example:
 def plan(runtime: str | None, out: Path | None, exit_code: bool, **options: Any) -> int:
     """Show what `up` would change, value by value, and what that means for clients. Changes nothing."""
     from orchestrator.cli.planner import Planner
-    from orchestrator.cli.session import Session, runtime_argument, worst
+    from orchestrator.cli.session import Session, error_document, runtime_argument, worst
     from orchestrator.planning.deploy import operator
-    from orchestrator.planning.saved import saved_plan
+    from orchestrator.planning.saved import HostPlans, Trouble, saved_plan
 
     session = Session(options)
     planner = Planner(session, runtime_argument(runtime))
@@ -49,16 +50,32 @@ def plan(runtime: str | None, out: Path | None, exit_code: bool, **options: Any)
         for host in hosts:
             host.close()
     _show(session, works)
-    entries = {entry.name: entry for entry in planner.entries}
-    saved = saved_plan([(entries[work.host.name], work.plans) for work in works], operator(), session.scope)
-    if out is not None and not failures:
-        _write(out, saved.document())
-        session.console.say(f"saved: deployctl apply {out}")
     statuses = [error.status for error in failures]
     if exit_code and any(made.work for work in works for made in work.plans):
         statuses.append(ExitStatus.DIFFERENT)
+    entries = {entry.name: entry for entry in planner.entries}
+    saved = saved_plan(
+        [HostPlans(entry=entries[work.host.name], plans=tuple(work.plans), impact=_impacts(work)) for work in works],
+        [Trouble(**error_document(error)) for error in failures],
+        by=operator(),
+        scope=session.scope,
+        exit_code=worst(statuses),
+    )
+    if out is not None and failures:
+        session.console.tell("nothing is saved: there is no plan for every host", fg="yellow")
+    elif out is not None:
+        _write(out, saved.document())
+        session.console.say(f"saved: deployctl apply {quote(str(out))}")
     session.console.document(saved.document())
     return int(worst(statuses))
+
+
+def _impacts(work: "Work") -> dict[str, str]:
+    from orchestrator.planning.show import impact
+
+    running = {made.deployment.name: work.seen.manifest(made.deployment.name) for made in work.plans}
+    before = {name: manifest.summary if manifest else {} for name, manifest in running.items()}
+    return {made.deployment.name: impact(made, before[made.deployment.name]) for made in work.plans}
 
 
 def _write(out: Path, document: dict[str, Any]) -> None:
@@ -71,12 +88,12 @@ def _write(out: Path, document: dict[str, Any]) -> None:
 
 
 def _show(session: "Session", works: "list[Work]") -> None:
-    from orchestrator.planning.show import details, headline, impact
+    from orchestrator.planning.show import details, headline
 
     colors = {"+": "green", "-": "red", "@": "cyan"}
     for work in works:
+        impacts = _impacts(work)
         for made in work.plans:
-            manifest = work.seen.manifest(made.deployment.name)
             session.console.say(
                 f"{made.deployment.name} on {work.host.name}: {len(made.work) or 'no'} changes", bold=True
             )
@@ -84,7 +101,7 @@ def _show(session: "Session", works: "list[Work]") -> None:
                 session.console.say(f"  {headline(change)}")
                 for line in details(change):
                     session.console.say(f"      {line}", fg=colors.get(line[:1]))
-            session.console.say(f"  impact: {impact(made, manifest.summary if manifest else {})}")
+            session.console.say(f"  impact: {impacts[made.deployment.name]}")
 
 
 @click.command(epilog=_APPLY_EPILOG)

@@ -9,6 +9,7 @@ from orchestrator.cli.options import common_options, spec_options
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import RenderDocument
     from orchestrator.cli.session import Session
     from orchestrator.runtimes.deployment import Deployment
 
@@ -58,19 +59,21 @@ def render(runtime: str, out: Path | None, vram: str, without_systemd: bool, **o
             session.console.say(content)
         session.console.say("# --- commands", bold=True)
         session.console.say(commands)
-    session.console.document(
-        {
-            "schema": "deployctl.render/1",
-            "exit_code": 0,
-            "runtime": runtime,
-            "files": files,
-            "commands": commands.splitlines(),
-            "endpoint": deployment.endpoint.model_dump(),
-            "notes": list(deployment.notes),
-            "warnings": list(deployment.warnings),
-        }
-    )
+    session.console.document(_document(deployment, files, commands))
     return int(ExitStatus.DONE)
+
+
+def _document(deployment: "Deployment", files: dict[str, str], commands: str) -> "RenderDocument":
+    return {
+        "schema": "deployctl.render/1",
+        "exit_code": 0,
+        "runtime": deployment.runtime,
+        "files": files,
+        "commands": commands.splitlines(),
+        "endpoint": deployment.endpoint,
+        "notes": list(deployment.notes),
+        "warnings": list(deployment.warnings),
+    }
 
 
 def _deployment(session: "Session", runtime: str, vram_mib: int, *, systemd: bool) -> "Deployment":

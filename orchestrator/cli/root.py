@@ -5,12 +5,16 @@ Nothing heavy is imported here: each verb imports what it needs when it runs, so
 
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator import __version__
 from orchestrator.cli import down, history, hosts, logs, plan, render, schema, status, up, version
 from orchestrator.errors import DeployError, ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.documents import ErrorDocument
 
 _EPILOG = """\b
 Examples:
@@ -77,5 +81,6 @@ def _explain(error: DeployError, *, json_mode: bool, told: bool = False) -> int:
     console = Console(json_mode=json_mode, verbose=False, color=True)
     if not told:
         console.error(error)
-    console.document({"schema": "deployctl.error/1", "error": error_document(error)})
+    document: ErrorDocument = {"schema": "deployctl.error/1", "error": error_document(error)}
+    console.document(document)
     return int(error.status)

@@ -13,6 +13,7 @@ from orchestrator.cli.options import overrides
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import Failure
     from orchestrator.facts import Scope
     from orchestrator.hosts.base import Host
     from orchestrator.hosts.connect import Outcome
@@ -147,7 +148,7 @@ def runtime_argument(value: str | None) -> str | None:
     return value
 
 
-def error_document(error: DeployError) -> dict[str, Any]:
+def error_document(error: DeployError) -> "Failure":
     """A failure as JSON."""
     return {
         "what": error.what,

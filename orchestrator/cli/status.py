@@ -8,6 +8,7 @@ from orchestrator.cli.options import common_options, host_options
 from orchestrator.errors import ExitStatus
 
 if TYPE_CHECKING:
+    from orchestrator.cli.documents import Running, StatusDocument
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
     from orchestrator.planning.condition import Condition
@@ -73,7 +74,7 @@ def _once(session: "Session", hosts: "list[Host]", *, exit_code: bool, clear: bo
     statuses = [error.status for error in failures]
     if exit_code and any(item.state != "serving" or item.drift for _, item in found):
         statuses.append(ExitStatus.DIFFERENT)
-    document = {
+    document: StatusDocument = {
         "schema": "deployctl.status/1",
         "exit_code": int(worst(statuses)),
         "deployments": [_json(host, item) for host, item in found],
@@ -154,18 +155,19 @@ def _age(moment: str) -> str:
     return f"{max(0, seconds)} s ago"
 
 
-def _json(host: str, item: "Condition") -> dict[str, Any]:
+def _json(host: str, item: "Condition") -> "Running":
     manifest = item.manifest
     return {
         "host": host,
         "name": manifest.name,
         "runtime": manifest.runtime,
         "state": item.state,
-        "endpoint": manifest.endpoint.model_dump(),
+        "generation": manifest.generation,
+        "endpoint": manifest.endpoint,
         "exposed": manifest.exposed,
         "summary": manifest.summary,
         "applied_at": manifest.applied_at,
         "applied_by": manifest.applied_by,
-        "service": item.service.model_dump(mode="json"),
-        "drift": [drift.model_dump(mode="json") for drift in item.drift],
+        "service": item.service,
+        "drift": list(item.drift),
     }

@@ -1,16 +1,18 @@
 """Plans on paper: saved by ``plan --out``, applied by ``apply`` exactly as they are, or not at all."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.errors import RefusedError, UsageError
 from orchestrator.facts import Scope
-from orchestrator.planning.plan import Change, Plan
+from orchestrator.planning.plan import Plan
 from orchestrator.resources.base import Difference
+from orchestrator.resources.image import Image
 from orchestrator.resources.model_files import ModelFiles
 from orchestrator.resources.release import Release
 from orchestrator.spec import HostEntry
@@ -19,39 +21,73 @@ _LARGEST = 64 << 20  # bytes
 
 
 class HostPlans(BaseModel):
-    """The plans of one host. ``entry`` says how to reach it."""
+    """The plans of one host. ``entry`` says how to reach it; ``impact`` what each plan means for clients, in words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     entry: HostEntry
     plans: tuple[Plan, ...]
+    impact: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _of_one_host(self) -> Self:
+        if any(plan.host != self.entry.name for plan in self.plans):
+            raise ValueError("a plan of another host")
+        return self
 
 
-class SavedPlan(BaseModel):
-    """The document ``deployctl.plan/1``. It holds no secret: none is ever part of a resource."""
+class Trouble(BaseModel):
+    """Why there is no plan for a host."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["deployctl.plan/1"] = "deployctl.plan/1"
+    what: str
+    host: str
+    why: str
+    remedy: str
+    exit_code: int
+
+
+class SavedPlan(BaseModel):
+    """The document ``deployctl.plan/1``. It holds no secret: none is ever part of a resource.
+
+    ``errors`` are of the hosts that could not be planned for: with one of them the plan is not whole.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["deployctl.plan/1"] = Field(default="deployctl.plan/1", alias="schema")
+    exit_code: int
     made_at: str
     made_by: str
     scope: Scope | None
     hosts: tuple[HostPlans, ...]
+    errors: tuple[Trouble, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_host_once(self) -> Self:
+        names = [host.entry.name for host in self.hosts]
+        if len(set(names)) < len(names):
+            raise ValueError("a host stands in it twice")
+        return self
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"schema": self.format, **self.model_dump(mode="json", exclude={"format"})}
+        return self.model_dump(mode="json", by_alias=True)
 
 
-def saved_plan(hosts: Iterable[tuple[HostEntry, Iterable[Plan]]], by: str, scope: Scope | None) -> SavedPlan:
+def saved_plan(
+    hosts: Iterable[HostPlans], errors: Iterable[Trouble], *, by: str, scope: Scope | None, exit_code: int
+) -> SavedPlan:
     """Plans, as they are made now. The hosts' own spec variables have done their work and stay out."""
     return SavedPlan(
+        schema="deployctl.plan/1",
+        exit_code=exit_code,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=by,
         scope=scope,
-        hosts=tuple(
-            HostPlans(entry=entry.model_copy(update={"vars": {}}), plans=tuple(plans)) for entry, plans in hosts
-        ),
+        hosts=tuple(host.model_copy(update={"entry": host.entry.model_copy(update={"vars": {}})}) for host in hosts),
+        errors=tuple(errors),
     )
 
 
@@ -63,15 +99,15 @@ def read_plan(path: Path) -> SavedPlan:
     try:
         if path.stat().st_size > _LARGEST:
             raise UsageError(f"{path} is too large for a plan", remedy=remedy)
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return SavedPlan.model_validate(
-            {**{k: v for k, v in found.items() if k != "schema"}, "format": found["schema"]}
-        )
+        saved = SavedPlan.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"cannot read {path}", why=str(error.strerror), remedy=remedy) from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, or of another shape
         why = _where(error) if isinstance(error, ValidationError) else ""
         raise UsageError(f"{path} is not a saved plan of this deployctl", why=why, remedy=remedy) from error
+    if saved.errors:
+        raise UsageError(f"{path} is not whole", why=f"there is none for {saved.errors[0].host}", remedy=remedy)
+    return saved
 
 
 def check_unchanged(saved: Plan, now: Plan) -> None:
@@ -118,19 +154,28 @@ def _told(before: _Essence | None, after: _Essence | None) -> str:
 
 
 def _lost_inputs(plan: Plan) -> list[str]:
-    """Local files that the plan sends to the host and that are gone, or of another size."""
-    sources: list[tuple[str, int]] = []
+    """Local files that the plan sends to the host and that are gone, or have another content."""
+    sources: list[tuple[str, str | None]] = []
     for change in plan.work:
-        resource = _sent(change)
+        resource = change.resource
+        if change.action == "remove":
+            continue
         if isinstance(resource, Release) and "://" not in resource.source:
-            sources.append((resource.source, resource.size))
+            sources.append((resource.source, resource.sha256))
+        if isinstance(resource, Image) and resource.archive:
+            sources.append((resource.archive, None))
         if isinstance(resource, ModelFiles):
-            sources += [(file.local, file.size) for file in resource.files if file.local]
-    return [path for path, size in sources if not Path(path).is_file() or Path(path).stat().st_size != size]
+            sources += [(file.local, file.sha256) for file in resource.files if file.local]
+    return [path for path, digest in sources if not _is(Path(path).expanduser(), digest)]
 
 
-def _sent(change: Change) -> object:
-    return change.resource if change.action in ("create", "update") else None
+def _is(path: Path, digest: str | None) -> bool:
+    """Whether there is a file that can be read, with this sha256."""
+    try:
+        with path.open("rb") as file:
+            return digest is None or hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except (OSError, ValueError):  # ValueError: no path at all, such as one with a zero in it
+        return False
 
 
 def _where(error: ValidationError) -> str:

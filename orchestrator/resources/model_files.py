@@ -2,6 +2,8 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from orchestrator.hosts.base import Host, quote
 from orchestrator.hosts.local import LocalHost
 from orchestrator.models.access import hub_token
@@ -26,7 +28,7 @@ class ModelFiles(Resource):
     kind: Literal["model-files"] = "model-files"
     keep: bool = True
     path: str
-    files: tuple[ModelFile, ...]
+    files: tuple[ModelFile, ...] = Field(min_length=1)
     mode: Literal["auto", "fetch", "push"] = "auto"
     token_env: str = "HF_TOKEN"  # noqa: S105  (the name of a variable)
 

@@ -3,15 +3,17 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from orchestrator.facts import Facts, Layout
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
 from orchestrator.resources.registry import AnyResource
+from orchestrator.resources.service import Service
 from orchestrator.spec import Spec
+from orchestrator.spec.fields import Name
 from orchestrator.templating.engine import Renderer
 
 
@@ -24,7 +26,7 @@ class Deployment(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    name: Name
     runtime: Literal["ollama", "vllm"]
     resources: tuple[AnyResource, ...]
     service: str
@@ -33,6 +35,14 @@ class Deployment(BaseModel):
     summary: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_them_serves(self) -> Self:
+        addresses = [resource.address for resource in self.resources]
+        serving = [item for item in self.resources if item.address == self.service and isinstance(item, Service)]
+        if len(serving) != 1 or len(set(addresses)) < len(addresses):
+            raise ValueError("one resource serves, and none stands here twice")
+        return self
 
 
 class EngineRelease(BaseModel):

@@ -1,0 +1,231 @@
+"""The JSON documents that ``--json`` prints, as types. docs/generate.py publishes them as JSON Schemas.
+
+Every document has ``schema``, its name and version. Fields may be added under the same version, never changed or taken
+away. What they mean is told in docs/documents.toml.
+"""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from orchestrator.health.endpoint import Endpoint
+from orchestrator.health.report import HealthReport
+from orchestrator.health.service import ServiceState
+from orchestrator.planning.condition import Drift, State
+from orchestrator.planning.saved import SavedPlan
+
+Runtime = Literal["ollama", "vllm"]
+
+
+class Failure(TypedDict):
+    """What went wrong on a host."""
+
+    what: str
+    host: str
+    why: str
+    remedy: str
+    exit_code: int
+
+
+class ErrorDocument(TypedDict):
+    """Of any command that fails before it reaches a host."""
+
+    schema: str
+    error: Failure
+
+
+class VersionDocument(TypedDict):
+    """Of ``version``."""
+
+    schema: str
+    deployctl: str
+    ollama: list[str]
+    vllm: list[str]
+
+
+class Machine(TypedDict):
+    """A host of the inventory."""
+
+    name: str
+    address: str
+    user: str | None
+    port: int | None
+    jump: list[str]
+    groups: list[str]
+    key: Literal["known", "unknown", "local"]
+
+
+class HostsDocument(TypedDict):
+    """Of ``hosts list``."""
+
+    schema: str
+    exit_code: int
+    hosts: list[Machine]
+
+
+class HostKey(TypedDict):
+    """A key that was added to known_hosts."""
+
+    name: str
+    type: str
+    fingerprint: str
+
+
+class TrustDocument(TypedDict):
+    """Of ``hosts trust``."""
+
+    schema: str
+    exit_code: int
+    keys: list[HostKey]
+    file: str
+
+
+class RenderDocument(TypedDict):
+    """Of ``render``."""
+
+    schema: str
+    exit_code: int
+    runtime: Runtime
+    files: dict[str, str]
+    commands: list[str]
+    endpoint: Endpoint
+    notes: list[str]
+    warnings: list[str]
+
+
+class AppliedChange(TypedDict):
+    """What was done to one resource."""
+
+    action: Literal["create", "update", "remove", "none"]
+    kind: str
+    identity: str
+    fields: list[str]
+
+
+class Applied(TypedDict):
+    """A deployment that a plan was carried out for; ``returned`` is what it was returned to when it failed."""
+
+    host: str
+    name: str
+    runtime: Runtime
+    generation: int
+    endpoint: Endpoint
+    exposed: bool
+    changes: list[AppliedChange]
+    notes: list[str]
+    warnings: list[str]
+    health: HealthReport
+    returned: "Applied | None"
+
+
+class AppliedDocument(TypedDict):
+    """Of ``up``, ``apply`` and ``rollback``."""
+
+    schema: str
+    exit_code: int
+    deployments: list[Applied]
+    errors: list[Failure]
+
+
+class Running(TypedDict):
+    """A deployment as it is now."""
+
+    host: str
+    name: str
+    runtime: Runtime
+    state: State
+    generation: int
+    endpoint: Endpoint
+    exposed: bool
+    summary: dict[str, str]
+    applied_at: str
+    applied_by: str
+    service: ServiceState
+    drift: list[Drift]
+
+
+class StatusDocument(TypedDict):
+    """Of ``status``."""
+
+    schema: str
+    exit_code: int
+    deployments: list[Running]
+    errors: list[Failure]
+
+
+class Log(TypedDict):
+    """The last lines of a deployment's log on one host."""
+
+    host: str
+    name: str
+    lines: list[str]
+
+
+class LogsDocument(TypedDict):
+    """Of ``logs``."""
+
+    schema: str
+    exit_code: int
+    logs: list[Log]
+    errors: list[Failure]
+
+
+class TakenDown(TypedDict):
+    """A deployment that was taken down; ``kept`` is what stays."""
+
+    host: str
+    name: str
+    runtime: Runtime
+    kept: list[str]
+
+
+class DownDocument(TypedDict):
+    """Of ``down``."""
+
+    schema: str
+    exit_code: int
+    deployments: list[TakenDown]
+    errors: list[Failure]
+
+
+class Past(TypedDict):
+    """A generation that is kept on a host."""
+
+    host: str
+    generation: int
+    current: bool
+    applied_at: str
+    applied_by: str
+    cause: str
+    healthy: bool | None
+    seconds: float
+    summary: dict[str, str]
+    evidence: str
+
+
+class HistoryDocument(TypedDict):
+    """Of ``history``."""
+
+    schema: str
+    exit_code: int
+    name: str
+    generations: list[Past]
+    errors: list[Failure]
+
+
+DOCUMENTS: dict[str, type] = {
+    "deployctl.version/1": VersionDocument,
+    "deployctl.hosts/1": HostsDocument,
+    "deployctl.hosts.trust/1": TrustDocument,
+    "deployctl.render/1": RenderDocument,
+    "deployctl.plan/1": SavedPlan,
+    "deployctl.up/1": AppliedDocument,
+    "deployctl.apply/1": AppliedDocument,
+    "deployctl.rollback/1": AppliedDocument,
+    "deployctl.status/1": StatusDocument,
+    "deployctl.history/1": HistoryDocument,
+    "deployctl.logs/1": LogsDocument,
+    "deployctl.down/1": DownDocument,
+    "deployctl.error/1": ErrorDocument,
+}
+"""What each document is made of, by its name."""
