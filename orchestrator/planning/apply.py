@@ -89,8 +89,8 @@ def take_down(
         resource.remove(host, progress)
         if isinstance(resource, Directory):
             kept.append(entry)  # a directory goes only when nothing kept is in it
-    data = [entry for entry in kept if entry.resource.keep]
-    if data and not purge:
+    data = [] if purge else [entry for entry in kept if entry.resource.keep]
+    if data:
         stays = {"status": "down", "entries": tuple(reversed(kept)), "kept": (), "retained": ()}
         left = manifest.model_copy(update=stays)
         write_manifest(host, state, left)
