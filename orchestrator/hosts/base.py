@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1
 """Exit status of a command whose connection was lost: it may or may not have run; observe again."""
+LOST = "the connection was lost meanwhile; it may or may not be done"
 
 
 def quote(word: str) -> str:
@@ -35,7 +36,9 @@ class Result:
         return self.exited == 0
 
     def tail(self, lines: int = 5) -> str:
-        """The last telling lines: of standard error, or of standard output where that is empty."""
+        """The last telling lines: of standard error, or of standard output where that is empty; or that it was cut."""
+        if self.exited == UNKNOWN:
+            return LOST
         text = self.stderr.strip() or self.stdout.strip()
         return "\n".join(text.splitlines()[-lines:])
 
@@ -75,7 +78,7 @@ class Held(Protocol):
         """Send it one byte. False when it is gone."""
 
     def release(self) -> None:
-        """Close its standard input, which it takes as the end, and wait for it. Twice is fine."""
+        """Send it ``q`` and close its standard input, which it takes as the end; wait for it. Twice is fine."""
 
 
 class Host(Protocol):
@@ -115,7 +118,8 @@ class Host(Protocol):
 
         It runs as ``run`` does, in a process of its own, and travels in the arguments, so it must hold no secret.
         ``timeout`` is how many seconds ``first_line`` waits. When the controller dies or the connection is cut, its
-        standard input ends. Raises UnreachableError when no connection can be made.
+        standard input ends, without a ``q``. Once it has ended unreleased, ``run`` and ``docker`` raise
+        UnreachableError: what relied on it must not go on. Raises UnreachableError when no connection can be made.
         """
 
     def http(self, request: HttpRequest) -> HttpAnswer:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from orchestrator.hosts import curl, shell
 from orchestrator.hosts.base import HttpAnswer, HttpRequest, Result, quote
-from orchestrator.hosts.held import LocalHeld
+from orchestrator.hosts.held import LocalHeld, check_held
 from orchestrator.hosts.output import Output
 from orchestrator.hosts.secret import Secret
 
@@ -40,6 +40,7 @@ class LocalHost:
         self._identity: shell.Identity | None = None
         self._running: subprocess.Popen[bytes] | None = None
         self._docker: DockerClient | None = None
+        self._held: list[LocalHeld] = []
 
     @property
     def name(self) -> str:
@@ -66,6 +67,7 @@ class LocalHost:
         privileged: bool = True,
     ) -> Result:
         """Run a script; see ``Host.run``. Raises RefusedError when root is asked for and not to be had."""
+        check_held(self.name, self._held)
         identity = self._who() if privileged else "plain"
         before = shell.preamble(identity, self._password)
         argument = None if stdin is None else script
@@ -85,7 +87,8 @@ class LocalHost:
         pipe = subprocess.PIPE
         argv = ["sh", "-c", line]
         process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True)
-        return LocalHeld(process, shell.preamble(identity, self._password), timeout)
+        self._held.append(LocalHeld(process, shell.preamble(identity, self._password), timeout))
+        return self._held[-1]
 
     def http(self, request: HttpRequest) -> HttpAnswer:
         """Make an HTTP request from this machine; see ``Host.http``."""
@@ -108,6 +111,7 @@ class LocalHost:
         """This machine's Docker Engine (``DOCKER_HOST`` honoured); see ``Host.docker``."""
         from orchestrator.hosts import docker
 
+        check_held(self.name, self._held)
         if self._docker is None:
             identity = self._who()
             if identity in ("sudo", "password"):
@@ -119,7 +123,9 @@ class LocalHost:
         return self._docker
 
     def close(self) -> None:
-        """End what is running and let go of the Docker Engine."""
+        """End what is running or held, and let go of the Docker Engine."""
+        for held in self._held:
+            held.abandon()
         if self._running is not None:
             _stop(self._running)
         if self._docker is not None:

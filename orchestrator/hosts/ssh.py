@@ -9,7 +9,7 @@ from orchestrator.errors import RefusedError, UnreachableError
 from orchestrator.hosts import curl, shell
 from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result, quote
 from orchestrator.hosts.channel import converse
-from orchestrator.hosts.held import ChannelHeld
+from orchestrator.hosts.held import ChannelHeld, check_held
 from orchestrator.hosts.route import Entry, Route
 from orchestrator.hosts.secret import Secret
 
@@ -40,6 +40,7 @@ class SSHHost:
         self._route: Route | None = None
         self._identity: shell.Identity | None = None
         self._docker: DockerClient | None = None
+        self._held: list[ChannelHeld] = []
 
     @property
     def name(self) -> str:
@@ -70,6 +71,7 @@ class SSHHost:
     ) -> Result:
         """Run a script; see ``Host.run``. Raises RefusedError when root is asked for and not to be had."""
         shell.wrapped(script)  # refuses a NUL before anything is sent
+        check_held(self.name, self._held)
         identity = self._who() if privileged else "plain"
         line = shell.command_line(identity, timeout, None if stdin is None else script)
         feed = shell.feed(shell.preamble(identity, self._password), script, stdin)
@@ -83,7 +85,8 @@ class SSHHost:
             channel = self._dial(line, shell.preamble(identity, self._password), timeout)
         except ConnectionError as error:
             raise UnreachableError(str(error), host=self.name, remedy="run it again") from error
-        return ChannelHeld(channel, timeout)
+        self._held.append(ChannelHeld(channel, timeout))
+        return self._held[-1]
 
     def http(self, request: HttpRequest) -> HttpAnswer:
         """Make an HTTP request with the host's curl; see ``Host.http``. Raises RefusedError where it has none."""
@@ -100,6 +103,7 @@ class SSHHost:
         """The host's Docker Engine through the same connection, jump hosts and sudo; see ``Host.docker``."""
         from orchestrator.hosts import docker
 
+        check_held(self.name, self._held)
         self._connected()
         if self._docker is None:
             identity = self._who()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from orchestrator.errors import DeployError
+from orchestrator.errors import DeployError, UnreachableError
 from orchestrator.hosts.base import Host, quote
 from orchestrator.resources.files import run_or_fail
 
@@ -32,7 +32,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or isinstance(error, DeployError):
+        if kind is None or (isinstance(error, DeployError) and not isinstance(error, UnreachableError)):
             self._write(self._ended)
         self._ended = []
 

@@ -1,4 +1,5 @@
 # Hold the lock of $name until standard input ends or falls silent for $patience seconds; wait up to $wait seconds for it.
+# A `q` says that the run has ended by itself: without one, its owner stays written there, and the next run tells.
 # The kernel holds it by an open file, so that it ends with this process: a killed run leaves no lock behind.
 if [ "$(id -u)" = 0 ]; then folder=/run/deployctl; else folder=${XDG_RUNTIME_DIR:-/tmp}/deployctl-$(id -u); fi
 command -v flock >/dev/null 2>&1 || { printf 'error\tflock is not installed\n'; exit 1; }
@@ -10,5 +11,10 @@ if ! flock -w "$wait" 9; then
 fi
 printf 'acquired\t%s\n' "$(cat "$folder/$name.owner" 2>/dev/null)" # an owner that is still written there did not finish
 printf '%s' "$owner" > "$folder/$name.owner"
-while [ "$(timeout "$patience" dd bs=1 count=1 2>/dev/null 9>&- | wc -c)" -gt 0 ]; do touch "$folder/$name.owner"; done
-rm -f "$folder/$name.owner"
+while :; do
+  case "$(timeout "$patience" dd bs=1 count=1 2>/dev/null 9>&-)" in
+    .) touch "$folder/$name.owner" ;;
+    q) rm -f "$folder/$name.owner"; break ;;
+    *) break ;;
+  esac
+done
