@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestrator.errors import RefusedError
 from orchestrator.facts import Facts, Layout
-from orchestrator.models.resolved import ResolvedFiles
+from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
 from orchestrator.resources.account import Account
 from orchestrator.resources.files import Directory, File, UnitFile
 from orchestrator.resources.model_files import ModelFiles
@@ -48,10 +48,15 @@ def base_directories(layout: Layout, owner: Owner, name: str) -> list[AnyResourc
 
 
 def model_directory(layout: Layout, files: ResolvedFiles) -> str:
-    """Where one commit of a model lies; its name changes with the content, so nothing is ever overwritten."""
+    """Where one commit of a model lies; its name changes with the content, so nothing is ever overwritten.
+
+    What stands beside a GGUF has a folder of its own: the whole model of the same commit has files of the same names,
+    and one may go when the other stays.
+    """
+    use = "" if isinstance(files, ResolvedModel) else "-base"
     if files.repo:
-        return f"{layout.models}/{files.repo}/{files.commit[:12]}"
-    return f"{layout.models}/local/{fingerprint([file.sha256 or file.git_sha1 for file in files.files])[:12]}"
+        return f"{layout.models}/{files.repo}/{files.commit[:12]}{use}"
+    return f"{layout.models}/local/{fingerprint([file.sha256 or file.git_sha1 for file in files.files])[:12]}{use}"
 
 
 def model_files(inputs: Inputs, owner: Owner, files: ResolvedFiles, mode: str) -> list[AnyResource]:

@@ -19,7 +19,7 @@ docker run --detach \
   --label=deployctl.deployment=chat \
   --mount=type=bind,source=/var/lib/deployctl/models/lmstudio-community/Qwen2.5-14B-Instruct-GGUF/75e07cde1f2d,target=/model,readonly \
   --mount=type=bind,source=/etc/deployctl/chat/generation,target=/config/generation,readonly \
-  --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-14B-Instruct/6e5e662f15e2,target=/base,readonly \
+  --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-14B-Instruct/6e5e662f15e2-base,target=/base,readonly \
   --mount=type=bind,source=/etc/deployctl/chat/api-key.yaml,target=/config/api-key.yaml,readonly \
   --mount=type=bind,source=/var/lib/deployctl/chat,target=/cache \
   --publish=0.0.0.0:5001:8000 \

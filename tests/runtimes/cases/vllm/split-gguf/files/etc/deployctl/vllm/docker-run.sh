@@ -20,7 +20,7 @@ docker run --detach \
   --label=deployctl.deployment=vllm \
   --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-72B-Instruct-GGUF/b573c51d1015,target=/model,readonly \
   --mount=type=bind,source=/etc/deployctl/vllm/generation,target=/config/generation,readonly \
-  --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-72B-Instruct/5221ad710c8d,target=/base,readonly \
+  --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-72B-Instruct/5221ad710c8d-base,target=/base,readonly \
   --mount=type=bind,source=/var/lib/deployctl/vllm,target=/cache \
   --publish=127.0.0.1:5000:8000 \
   vllm/vllm-openai:v0.23.0 \
