@@ -64,9 +64,9 @@ def logs(name: str, lines: int, follow: bool, **options: Any) -> int:
 
 def _show(session: "Session", host: "Host", name: str, lines: int, *, follow: bool, prefix: bool) -> list[str]:
     from orchestrator.health.mask import mask
-    from orchestrator.planning.deploy import survey
+    from orchestrator.planning.deploy import glance
 
-    seen = survey(host, session.scope)
+    seen = glance(host, session.scope)
     manifest = next(
         (item for item in seen.manifests if name in (item.name, item.runtime) and item.status != "down"), None
     )

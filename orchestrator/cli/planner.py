@@ -69,8 +69,6 @@ class Planner:
 
         progress = self.session.console.for_host(host.name)
         seen = survey(host, self.session.scope)
-        for problem in seen.problems:
-            progress.warn(problem)
         resolver = self._resolvers[host.name]
         wanted = [want(spec, runtime, seen, resolver, self.session.templates) for runtime in runtimes]
         for deployment in wanted:

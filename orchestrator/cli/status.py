@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import common_options, host_options
-from orchestrator.errors import ExitStatus
+from orchestrator.errors import DeployError, ExitStatus
 
 if TYPE_CHECKING:
     from orchestrator.cli.documents import Running, StatusDocument
@@ -57,20 +57,22 @@ def _pause(seconds: float) -> None:
 def _once(session: "Session", hosts: "list[Host]", *, exit_code: bool, clear: bool) -> ExitStatus:
     from orchestrator.cli.session import error_document, worst
     from orchestrator.planning.condition import conditions
-    from orchestrator.planning.deploy import survey
+    from orchestrator.planning.deploy import glance
 
-    def look(host: "Host") -> "list[Condition]":
-        seen = survey(host, session.scope)
-        for problem in seen.problems:
-            session.console.tell(f"[{host.name}] warning: {problem}", fg="yellow")
-        return conditions(host, seen.manifests)
+    def look(host: "Host") -> "tuple[list[Condition], tuple[str, ...]]":
+        seen = glance(host, session.scope)
+        return conditions(host, seen.manifests), seen.problems
 
     outcomes = session.on_each(hosts, look)
-    found = [(outcome.host.name, item) for outcome in outcomes for item in outcome.value or ()]
+    seen = [(outcome.host.name, *outcome.value) for outcome in outcomes if outcome.value is not None]
+    found = [(host, item) for host, items, _ in seen for item in items]
+    unknown = [DeployError(problem, host=host) for host, _, problems in seen for problem in problems]
     if clear and not session.console.json_mode:
         click.clear()
-    _table(session, found, silent=[outcome.host.name for outcome in outcomes if outcome.value == []])
-    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    _table(session, found, silent=[host for host, items, problems in seen if not items and not problems])
+    for error in unknown:
+        session.console.error(error)
+    failures = [*(outcome.error for outcome in outcomes if outcome.error is not None), *unknown]
     statuses = [error.status for error in failures]
     if exit_code and any(item.state != "serving" or item.drift for _, item in found):
         statuses.append(ExitStatus.DIFFERENT)

@@ -32,11 +32,28 @@ class Survey:
         return next((manifest for manifest in self.manifests if manifest.name == name), None)
 
 
-def survey(host: Host, scope: Scope | None) -> Survey:
-    """Observe a host. Raises UnreachableError, RefusedError."""
+def glance(host: Host, scope: Scope | None) -> Survey:
+    """Observe a host, whatever can be read of it. Raises UnreachableError, RefusedError."""
     facts = gather(host, scope=scope)
     manifests, problems = read_manifests(facts)
     return Survey(facts, manifests, problems)
+
+
+def survey(host: Host, scope: Scope | None) -> Survey:
+    """Observe a host before it is changed.
+
+    Raises UnreachableError, and RefusedError where a manifest cannot be read: whoever does not know what is deployed
+    must not touch what it may share.
+    """
+    seen = glance(host, scope)
+    if seen.problems:
+        raise RefusedError(
+            "a deployment there is not known to this deployctl",
+            host=host.name,
+            why="\n".join(seen.problems),
+            remedy=f"use the deployctl that made it; its manifest is under {seen.facts.layout.state}/deployments",
+        )
+    return seen
 
 
 def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: Path | None) -> Deployment:

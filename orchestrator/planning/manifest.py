@@ -5,6 +5,7 @@ itself. It is written before the first change, so that a run that dies leaves no
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -97,9 +98,16 @@ def read_manifests(facts: Facts) -> tuple[tuple[Manifest, ...], tuple[str, ...]]
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"])
             problems.append(
-                f"a manifest on {facts.host} cannot be read (at {where or 'its start'}): made by another version?"
+                f"the manifest of {_name(text)} on {facts.host} cannot be read (at {where or 'its start'}): "
+                "it was made by another version, or damaged"
             )
     return tuple(sorted(found, key=lambda item: item.name)), tuple(problems)
+
+
+def _name(text: str) -> str:
+    """The deployment that an unreadable manifest speaks of, where it says so."""
+    found = re.search(r'"name": *"([a-z0-9-]{1,40})"', text)
+    return found[1] if found else "a deployment"
 
 
 def write_manifest(host: Host, state: str, manifest: Manifest) -> None:
