@@ -14,6 +14,9 @@ from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 from orchestrator.resources.service import Service
 
+_STARTED = "=== deployctl: started from other files: "
+"""A line that deployctl puts into a program's log before it starts it anew."""
+
 
 class Process(Service):
     """One supervised program that is running.
@@ -75,10 +78,11 @@ class Process(Service):
         mark = quote(self.mark)
         fresh = observed.fields.get("active") is True and observed.fields.get("fingerprint") == self.fingerprint
         # What supervisord starts by itself, with the present file, is not started twice: that would cost a load.
+        note = "" if fresh else f"printf '%s\\n' {quote(_STARTED + self.fingerprint)} >> {quote(self.log)}\n"
         begun = f'[ -n "$began" ] || printf "%s\\n" "$changed" | grep -q {quote(f"^{self.name}: ")}'
         restart = "" if fresh else f"{begun} || {self._ctl('restart', self.name)} >/dev/null || true\n"
         script = (
-            f'set -e; began=\nmkdir -p "$(dirname {mark})"\n'
+            f'set -e; began=\nmkdir -p "$(dirname {mark})"\n{note}'
             f"if ! {self._ctl('pid')} 2>/dev/null | grep -qE '^[0-9]+$'; then\n"
             f"  {quote(self.venv + '/bin/supervisord')} -c {quote(self.conf)}; began=yes\nfi\n"
             f"{self._ctl('reread')} >/dev/null; changed=$({self._ctl('update')})\n{restart}"
@@ -116,3 +120,10 @@ class Process(Service):
     def log_script(self, *, lines: int, follow: bool) -> str:
         """The program's log file."""
         return f"exec tail -n {int(lines)} {'-F' if follow else ''} {quote(self.log)} 2>/dev/null"
+
+    def log_tail(self, host: Host, lines: int) -> str:
+        """Its last lines since it was last started from other files: older failures explain nothing of this one."""
+        since = "index($0, mark) == 1 {n = 0; next} {kept[n++ % most] = $0}"
+        shown = "END {for (i = n > most ? n - most : 0; i < n; i++) print kept[i % most]}"
+        script = f"awk -v mark={quote(_STARTED)} -v most={int(lines)} {quote(f'{since} {shown}')} {quote(self.log)}"
+        return host.run(f"{script} 2>/dev/null", timeout=30).stdout

@@ -81,3 +81,12 @@ def test_a_restart_of_its_own_is_counted(process):
     while spawned(process) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert process.state(host).restarts == before.restarts + 1
+
+
+def test_what_an_earlier_start_died_of_is_no_longer_told(process):
+    Path(process.log).write_text("RuntimeError: of last week\n")
+    apply(process, "601", Observed(exists=False))
+    with Path(process.log).open("a") as log:
+        log.write("RuntimeError: of now\n")
+    assert process.log_tail(LocalHost(), 50) == "RuntimeError: of now\n"
+    assert "of last week" in LocalHost().run(process.log_script(lines=50, follow=False)).stdout
