@@ -17,10 +17,13 @@ from tests.doubles.gguf import write_gguf
 from tests.doubles.hub import FakeHub
 from tests.doubles.ollama.archive import make_archive
 from tests.hosts.recovery import fake_vllm
+from tests.hosts.recovery.desk import desk
 from tests.hosts.recovery.rig import FILE, HOST, REPO, Rig
 from tests.hosts.support import Controller
 from tests.lab.images import VLLM_VERSION
 from tests.lab.lab import Lab
+
+__all__ = ["desk"]
 
 
 @pytest.fixture(scope="package")
