@@ -2,6 +2,7 @@
 
     python killer.py before|after K -- up ollama …     K is a step of the journal, from 1
     python killer.py applied 0 -- up ollama …          all steps are done, nothing has been looked at yet
+    python killer.py created 0 -- up vllm …            the container is there and not started
 
 `before`: the step's beginning is in the journal, nothing of it is done. `after`: it is done, its end is not written.
 """
@@ -23,10 +24,12 @@ def die() -> None:
 
 def arm(when: str, number: int) -> None:
     """Put the moment into the product's own seam between steps."""
+    from docker import APIClient
+
     from orchestrator.planning import carry_out
     from orchestrator.planning.journal import Journal
 
-    step, apply_plan = Journal.step, carry_out.apply_plan
+    step, apply_plan, create = Journal.step, carry_out.apply_plan, APIClient.create_container
     begun = 0
 
     @contextmanager
@@ -45,7 +48,12 @@ def arm(when: str, number: int) -> None:
         apply_plan(*given, **named)
         die()
 
+    def create_and_die(*given: Any, **named: Any) -> Any:
+        create(*given, **named)
+        die()
+
     changed: dict[str, Callable[[], None]] = {
+        "created": lambda: setattr(APIClient, "create_container", create_and_die),
         "applied": lambda: setattr(carry_out, "apply_plan", apply_and_die),
         "before": lambda: setattr(Journal, "step", mortal),
         "after": lambda: setattr(Journal, "step", mortal),

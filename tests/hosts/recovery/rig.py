@@ -14,6 +14,7 @@ from tests.doubles.hub import FakeHub
 from tests.hosts.support import Controller, Run
 from tests.lab import snapshot as snapshots
 from tests.lab.machines import Machine
+from tests.lab.shell import CommandFailedError
 
 HOST = "gpu07"
 REPO, FILE = "org/tiny-GGUF", "tiny-Q4_K_M.gguf"
@@ -103,6 +104,15 @@ class Rig:
         url = f"http://127.0.0.1:{PORT[runtime]}/v1/chat/completions"
         answer = self.machine.exec(f"curl -fsS {url} -H 'Content-Type: application/json' -d @-", stdin=body)
         return str(json.loads(answer)["choices"][0]["message"]["content"])
+
+    def answers(self, runtime: str) -> bool:
+        """Whether it says something, once it has had the seconds that a start takes."""
+        url = f"http://127.0.0.1:{PORT[runtime]}/v1/models"
+        self.machine.exec(f"timeout 20 sh -c 'until curl -fs -o /dev/null {url}; do sleep 0.1; done' || true")
+        try:
+            return bool(self.chat(runtime))
+        except CommandFailedError:
+            return False
 
     def leftovers(self) -> list[str]:
         """Half-written files, and locks that are held or whose owner did not finish."""

@@ -103,7 +103,7 @@ def test_a_run_whose_lock_is_gone_changes_nothing_more(clean: Rig):
     """It could not know who else is at work now."""
     rig = clean
     with downloading(rig, cut_after=None) as (run, fault):
-        rig.machine.exec("pkill -KILL -f 'ollama.lock|name=.?ollama'")
+        rig.machine.exec("pkill -KILL -x dd")  # by which the lock hears of the run
         fault.go_on.set()
         _, err = run.communicate(timeout=120)
         assert run.returncode == 3 and "lost its hold" in err, err
