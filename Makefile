@@ -29,6 +29,11 @@ lab: venv ## build what the tests keep between runs: images, models (needs root 
 test: lab ## every test that this machine can run; the end of the output says what was skipped and why
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+FAULTS := test_faults.py test_cut.py test_two_runs.py
+.PHONY: test-faults
+test-faults: lab ## kill deployctl before and after every step it has, and cut, freeze and restart its hosts; half an hour
+	DEPLOYCTL_TEST_FAULTS=all $(BIN)/python -m pytest -q $(addprefix tests/hosts/recovery/,$(FAULTS)) $(PYTEST_ARGS)
+
 test-unit: venv ## the tests that need no Docker Engine, in parallel
 	$(BIN)/python -m pytest -n auto -m "not hosts and not vllm" $(PYTEST_ARGS)
 

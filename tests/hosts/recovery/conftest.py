@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.doubles.gguf import write_gguf
 from tests.doubles.hub import FakeHub
 from tests.doubles.ollama.archive import make_archive
-from tests.hosts.recovery import fake_vllm
+from tests.hosts.recovery import fake_vllm, matrix
 from tests.hosts.recovery.desk import desk
 from tests.hosts.recovery.rig import FILE, HOST, REPO, Rig
 from tests.hosts.support import Controller
@@ -24,6 +24,12 @@ from tests.lab.images import VLLM_VERSION
 from tests.lab.lab import Lab
 
 __all__ = ["desk"]
+
+
+def pytest_unconfigure() -> None:
+    """The last line of `make test-faults`."""
+    if matrix.ALL and matrix.DONE:
+        sys.stdout.write(matrix.totals())
 
 
 @pytest.fixture(scope="package")
@@ -66,9 +72,3 @@ def clean(rig: Rig) -> Iterator[Rig]:
     rig.down()
     yield rig
     rig.down()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder of the controller."""
-    return tmp_path

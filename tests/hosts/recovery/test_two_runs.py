@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import getpass
-import os
 import re
 import signal
 import socket
 
 import pytest
 
+from tests.hosts.recovery.matrix import ALL
 from tests.hosts.recovery.rig import Rig
 from tests.hosts.recovery.test_cut import downloading, goes_on
 
 pytestmark = [pytest.mark.hosts]
-ALL = os.environ.get("DEPLOYCTL_TEST_FAULTS") == "all"
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
 
 
