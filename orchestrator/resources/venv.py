@@ -68,14 +68,20 @@ class Venv(Resource):
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Make it from nothing. Raises DeployError with pip's last lines."""
-        path = quote(self.path)
+        path, done = quote(self.path), quote(self.recipe)
         pip = f"{path}/bin/python -m pip --disable-pip-version-check --no-input"
-        lines = ["set -e; umask 022", f"rm -rf -- {path}", f"{quote(self.python)} -m venv {path}"]
+        lines = [
+            "set -e; umask 022",
+            f'exec 9< "$(dirname {path})"; flock 9  # what a run that was cut has begun here may still go on',
+            f"made=$(cat {path}/.deployctl-recipe 2>/dev/null || true)",
+            f'if [ "$made" = {done} ] && [ -x {path}/bin/python ]; then exit 0; fi',
+            *(f"rm -rf -- {path}", f"{quote(self.python)} -m venv {path}"),
+        ]
         lines += [f"{pip} {' '.join(quote(word) for word in step)}" for step in self.steps]
         if self.compiled:
             lines += [f"{path}/bin/python -m compileall -q -j 0 {path}/lib || true"]  # some packages hold old code
         lines += [f"{path}/bin/python -c {quote(self.check)}"]
-        lines += [f"printf '%s' {quote(self.recipe)} > {path}/.deployctl-recipe"]
+        lines += [f"printf '%s' {done} > {path}/.deployctl-recipe"]
         with progress.task(f"install {self.path.rsplit('/', 1)[-1]}") as task:
             result = host.run("\n".join(lines), timeout=3600, on_line=lambda line: task.message(_short(line)))
         if not result:

@@ -1,5 +1,9 @@
 # Unpack $archive into $dest, whose program is $binary; the archive's sha256 was checked before.
 set -e
+exec 9< "$(dirname "$dest")"; flock 9 # what a run that was cut has begun here may still go on
+if [ "$(cat "$dest/.deployctl-sha256" 2>/dev/null)" = "$sha256" ] && [ -x "$dest/$binary" ]; then
+  rm -f -- "$archive"; exit 0
+fi
 rm -rf -- "$dest.part"; umask 022; mkdir -p -- "$dest.part"
 case "$archive" in *.zst) unpack='zstd -dc';; *) unpack='gzip -dc';; esac
 # Nothing may land outside: no absolute or upward names, no links that leave, no device nodes or pipes (-P: as they are).

@@ -4,8 +4,9 @@ Runs on the host with the Python of the vLLM venv or image, and imports nothing 
 
     python - SOURCE.gguf DESTINATION SHA256 < dequantize.py
 
-SHA256 is that of SOURCE, as its deliverer verified it. The work happens in ``DESTINATION.part`` and is renamed at the
-end, so DESTINATION is whole or absent; a run that was cut is redone from the start. A DESTINATION whose
+SHA256 is that of SOURCE, as its deliverer verified it. The work happens in a folder ``DESTINATION.part-…`` of this
+run's own, renamed at the end, so DESTINATION is whole or absent. A run that was cut is redone from the start, and one
+that still goes on somewhere loses its folder. A DESTINATION whose
 ``deployctl.json`` names the same sha256 is left as it is. Progress goes to standard output as lines ``progress: TEXT``,
 failures to standard error as ``error: TEXT``. Exit status: 0 done, 1 failed, 2 usage, 3 a package is missing.
 
@@ -13,6 +14,7 @@ Only transformers' ``GgufConfig(dequantize=True)`` (5.19 or newer) gives weights
 """
 
 import argparse
+import glob
 import importlib.metadata
 import importlib.util
 import json
@@ -104,8 +106,9 @@ def discard(path: Path) -> None:
 
 def dequantize(source: Path, destination: Path, sha256: str) -> None:
     """Make DESTINATION from SOURCE, atomically. Whatever was at DESTINATION gives way once the new folder is whole."""
-    part = destination.with_name(destination.name + ".part")
-    discard(part)
+    for old in destination.parent.glob(f"{glob.escape(destination.name)}.part*"):
+        discard(old)
+    part = destination.with_name(f"{destination.name}.part-{os.urandom(4).hex()}")
     part.mkdir(parents=True)
     try:
         convert(source, part)
