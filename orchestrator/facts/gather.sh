@@ -18,21 +18,21 @@ say address "$({ ip -o route get 1.1.1.1 | sed -n 's/.* src \([^ ]*\).*/\1/p'
 # Where the loader's cache cannot be read (other C libraries, NixOS), nothing is said to be missing.
 ldconfig -p 2>/dev/null | awk '{ lines++ } $1 == "libnuma.so.1" { found = 1 } END { exit !(lines > 1 && !found) }' && say lacks libnuma.so.1
 for t in $tools; do command -v "$t" >/dev/null 2>&1 && say tool "$t"; done
-if command -v docker >/dev/null 2>&1; then
+# What is slow goes on beside the rest (nvidia-smi takes a second where the driver is not kept loaded); these lines are
+# short enough to come whole. `wait` is before the manifests, which are not.
+{ if command -v docker >/dev/null 2>&1; then
   if d=$(docker version --format '{{.Server.Version}}' 2>&1); then say docker "$d"; else say docker_problem "$(printf '%s' "$d" | tail -n 1)"; fi
-else say docker_problem 'docker is not installed'; fi
-if command -v nvidia-smi >/dev/null 2>&1; then
+else say docker_problem 'docker is not installed'; fi; } &
+{ if command -v nvidia-smi >/dev/null 2>&1; then
   if g=$(nvidia-smi --query-gpu=index,uuid,name,memory.total,memory.free,driver_version,compute_cap --format=csv,noheader,nounits 2>&1); then
     printf '%s\n' "$g" | while IFS= read -r line; do say gpu "$line"; done
   else say gpu_problem "$(printf '%s' "$g" | tail -n 1)"; fi
-fi
-for p in python3.13 python3.12 python3.11 python3.10 python3; do
+fi; } &
+{ for p in python3.13 python3.12 python3.11 python3.10 python3; do
   f=$(command -v "$p" 2>/dev/null) || continue
-  say python "$f $("$f" -c 'import sys; print(sys.version_info[0], sys.version_info[1], end=" ")
-try:
-    import venv, ensurepip; print("yes")
-except ImportError: print("no")' 2>/dev/null)"
-done
+  say python "$f $("$f" -IS -c 'import sys; from importlib.util import find_spec
+print(*sys.version_info[:2], "yes" if find_spec("venv") and find_spec("ensurepip") else "no")' 2>/dev/null)"
+done; } &
 for a in ollama vllm video render; do getent passwd "$a" >/dev/null 2>&1 && say account "$a"; getent group "$a" >/dev/null 2>&1 && say account "group:$a"; done
 (ss -Hltn 2>/dev/null | awk '{print $4}' || true) | while IFS= read -r l; do say listen "$l"; done
 command -v ss >/dev/null 2>&1 || awk '$4=="0A"{print $2}' /proc/net/tcp /proc/net/tcp6 2>/dev/null | while IFS= read -r l; do say listenhex "$l"; done
@@ -48,5 +48,6 @@ for u in /etc/systemd/system/ollama.service /usr/lib/systemd/system/ollama.servi
 done
 if [ "$scope" = system ] || { [ "$scope" = auto ] && [ "$(id -u)" = 0 ]; }; then s=/var/lib/deployctl
 else case "${XDG_STATE_HOME:-}" in /*) s=$XDG_STATE_HOME/deployctl;; *) s=${HOME:-/nonexistent}/.local/state/deployctl;; esac; fi
+wait
 for m in "$s"/deployments/*/manifest.json; do [ -f "$m" ] && say manifest "$(base64 < "$m" | tr -d '\n')"; done
 say end yes
