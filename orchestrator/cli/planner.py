@@ -1,6 +1,8 @@
 """From the spec to plans on several hosts: what ``up`` and ``plan`` share."""
 
+import importlib
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.execute import Work
@@ -21,7 +23,6 @@ class Planner:
         self.spec = self._checked_spec()
         self.entries: tuple[HostEntry, ...] = session.entries(self.spec.hosts)
         self._specs = {entry.name: session.spec(runtime, entry) for entry in self.entries}
-        self._resolvers = self._shared_resolvers()
 
     def _checked_spec(self) -> "Spec":
         spec = self.session.spec(self.runtime)
@@ -31,6 +32,13 @@ class Planner:
                 remedy="say `ollama` or `vllm`, or name them in a deployctl.yaml",
             )
         return spec
+
+    def _prepare(self) -> "dict[str, Resolver]":
+        """The resolvers, once all that plans are made and carried out with is loaded."""
+        resolvers = self._shared_resolvers()
+        importlib.import_module("jinja2")
+        importlib.import_module("orchestrator.planning.carry_out")
+        return resolvers
 
     def _shared_resolvers(self) -> "dict[str, Resolver]":
         """One for all hosts of the same spec, so that nothing is looked up or hashed twice."""
@@ -55,21 +63,24 @@ class Planner:
             runtimes = (self.runtime,) if self.runtime else spec.runtimes()
             if before is not None:
                 before(host, tuple(spec.for_runtime(runtime).name for runtime in runtimes))
-            return self._plan(host, spec, runtimes)
+            return self._plan(host, spec, runtimes, prepared)
 
-        with self.session.console.progress():
+        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool, self.session.console.progress():
+            prepared = pool.submit(self._prepare)  # beside the connecting, which mostly waits
             outcomes = self.session.on_each(hosts, one)
         return (
             [outcome.value for outcome in outcomes if outcome.value is not None],
             [outcome.error for outcome in outcomes if outcome.error is not None],
         )
 
-    def _plan(self, host: "Host", spec: "Spec", runtimes: tuple[str, ...]) -> Work:
+    def _plan(
+        self, host: "Host", spec: "Spec", runtimes: tuple[str, ...], prepared: "Future[dict[str, Resolver]]"
+    ) -> Work:
         from orchestrator.planning.deploy import plan, survey, want
 
         progress = self.session.console.for_host(host.name)
         seen = survey(host, self.session.scope)
-        resolver = self._resolvers[host.name]
+        resolver = prepared.result()[host.name]
         wanted = [want(spec, runtime, seen, resolver, self.session.templates) for runtime in runtimes]
         for deployment in wanted:
             for note in deployment.notes:
