@@ -4,12 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # What the tests build and keep (images, models, an engine's seed volume) lies here, never in the checkout.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/deployctl-tests
+# The tools that the benchmarks compare with never meet deployctl's own packages.
+BENCH := $(CACHE)/bench-venv
+BENCH_ARGS ?=
 PYTEST_ARGS ?=
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab test test-unit lint format lock docs demo demo-down clean clean-lab
+.PHONY: help venv lab test test-unit bench-control lint format lock docs demo demo-down clean clean-lab
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +40,15 @@ test-faults: lab ## kill deployctl before and after every step it has, and cut, 
 test-unit: venv ## the tests that need no Docker Engine, in parallel
 	$(BIN)/python -m pytest -n auto -m "not hosts and not vllm" $(PYTEST_ARGS)
 
+bench-control: venv $(BENCH)/.installed ## a run that changes nothing, against Ansible and pyinfra (needs a lab; BENCH_ARGS="--runs 7")
+	$(BIN)/python -m tests.bench.control --tools $(BENCH) $(BENCH_ARGS)
+
+$(BENCH)/.installed: requirements/bench.lock
+	rm -rf $(BENCH)
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install -qq --require-hashes -r requirements/bench.lock
+	@touch $@
+
 lint: venv ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,6 +62,7 @@ lock: venv ## resolve requirements/*.lock anew; UPGRADE=1 takes newer versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/runtime.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group dev requirements/build.in \
 		-c requirements/runtime.lock -o requirements/dev.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/bench.in -o requirements/bench.lock
 	@! grep -nE '^-|https?://|file:' requirements/*.lock || { echo "a lock names an index or a path" >&2; exit 1; }
 
 docs: venv ## write the generated parts of docs/ anew
