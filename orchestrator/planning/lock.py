@@ -73,7 +73,7 @@ def _check(host: Host, name: str, line: str, progress: Progress) -> None:
             f"another run is at work on {name}",
             host=host.name,
             why=f"{_words(_owner(text))}; last heartbeat {age} s ago",
-            remedy="wait for it (--wait-lock SECONDS queues), or end it where it runs: its lock ends with it",
+            remedy="wait for it (--wait SECONDS queues), or end it where it runs: its lock ends with it",
         )
     raise DeployError(
         f"the lock of {name} cannot be taken", host=host.name, why=rest, remedy="is flock (util-linux) there?"

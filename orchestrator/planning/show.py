@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 
 from orchestrator.planning.plan import Change, Plan
@@ -62,7 +63,9 @@ def impact(plan: Plan, before: Mapping[str, str]) -> str:
 
 
 def _value(value: object) -> str:
-    """A value in one line."""
+    """A value in one line; a digest by its beginning."""
     if value is None:
         return "(none)"
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+        return f"{value[:12]}…"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

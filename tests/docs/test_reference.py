@@ -4,16 +4,21 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import click
 import pytest
+from typing_extensions import is_typeddict
 
+from orchestrator.cli.documents import DOCUMENTS, Applied, Failure
 from orchestrator.cli.root import group
 from orchestrator.errors import ExitStatus
+from orchestrator.planning.saved import SavedPlan
 from orchestrator.spec.schema import inventory_schema, json_schema
 from tests.docs.pages import ROOT
 
@@ -51,9 +56,8 @@ def test_a_stale_page_is_told(tmp_path: Path) -> None:
     for name in ("documents.toml", "examples"):
         (tmp_path / "docs" / name).symlink_to(DOCS / name)
     (tmp_path / "docs" / "generate.py").write_text((DOCS / "generate.py").read_text("utf-8"))
-    (tmp_path / "docs" / "reference").mkdir()
-    for path in REFERENCE.iterdir():
-        (tmp_path / "docs" / "reference" / path.name).write_text(path.read_text("utf-8"))
+    for folder in ("reference", "schemas"):
+        shutil.copytree(DOCS / folder, tmp_path / "docs" / folder)
     stale = tmp_path / "docs" / "reference" / "commands.md"
     stale.write_text(stale.read_text("utf-8").replace("--gpu-mem", "--gpu-memory"))
     ran = check(tmp_path)
@@ -110,7 +114,19 @@ def test_every_environment_variable_of_the_tests_is_documented() -> None:
 def test_every_document_and_every_field_that_a_verb_writes_is_documented(generate) -> None:
     described = {item["name"]: item for item in tomllib.loads((DOCS / "documents.toml").read_text("utf-8"))["document"]}
     written = {text for text in strings("orchestrator/cli") if re.fullmatch(r"deployctl\.[\w.]+/\d+", text)}
-    assert written == set(described)
-    for verb in ("up", "down", "status", "logs", "render", "version"):
-        fields = {part for path in described[f"deployctl.{verb}/1"]["fields"] for part in re.findall(r"\w+", path)}
-        assert generate.printed_fields(verb) - {"schema", "exit_code"} <= fields, verb
+    assert written == set(described) == set(DOCUMENTS)
+    for name, item in described.items():
+        told = {part for path in described[item.get("like", name)]["fields"] for part in re.findall(r"\w+", path)}
+        assert fields_of(DOCUMENTS[name]) - {"schema", "exit_code"} <= told, name
+
+
+def fields_of(kind: type) -> set[str]:
+    """The fields of a document and of the objects in it that are described with it, and not as shared objects."""
+    if not is_typeddict(kind):
+        return set(getattr(kind, "model_fields", ())) - {"format"} if kind is SavedPlan else set()
+    found: set[str] = set()
+    for name, hint in get_type_hints(kind).items():
+        inner = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and one not in (Failure, Applied)]
+        inner += [Applied] if name == "deployments" and Applied in get_args(hint) else []
+        found |= {name}.union(*(fields_of(one) for one in inner))
+    return found

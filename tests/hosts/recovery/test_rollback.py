@@ -154,6 +154,15 @@ def test_the_last_healthy_one_outlives_any_number_of_failures(desk: Desk) -> Non
     assert "0.33.1" in desk.machine.exec("curl -fsS http://127.0.0.1:11434/api/version") and desk.answers()
 
 
+def test_what_the_other_verbs_print_is_of_its_published_shape(desk: Desk) -> None:
+    for verb in ("history", "logs"):
+        document = desk.deployctl(verb, "ollama", "--host", HOST, "--json").ended(0).json()
+        jsonschema.validate(document, closed(f"deployctl.{verb}/1"))
+    document = desk.deployctl("hosts", "list", "--json").ended(0).json()
+    jsonschema.validate(document, closed("deployctl.hosts/1"))
+    jsonschema.validate(desk.down("ollama", "--json").json(), closed("deployctl.down/1"))
+
+
 def test_down_removes_what_was_retained_and_keeps_models(desk: Desk) -> None:
     desk.up().ended(0)
     desk.down("ollama")
