@@ -15,7 +15,8 @@ class Converted(Resource):
 
     ``command_words`` start a Python that has transformers, gguf and accelerate and reads its program from standard
     input (``-``); ``program`` is called with source and destination as ``inside_source`` and ``inside_path``,
-    the same paths as that Python sees them (in a container they differ).
+    the same paths as that Python sees them (in a container they differ). ``container`` is the name of the throw-away
+    container that the words run in, where they do: it outlives a run that is cut, so the next one ends it first.
     """
 
     title: ClassVar[str] = "converted model"
@@ -29,6 +30,7 @@ class Converted(Resource):
     inside_source: str
     inside_path: str
     program: str
+    container: str = ""
 
     @property
     def identity(self) -> str:
@@ -59,7 +61,8 @@ class Converted(Resource):
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Convert. It takes about 40 s per 100 MB on two cores. Raises DeployError with the program's last lines."""
         words = [*self.command_words, self.inside_source, self.inside_path, self.sha256]
-        script = f"umask 022; exec {' '.join(quote(word) for word in words)}"
+        alone = f"docker rm -f {quote(self.container)} </dev/null >/dev/null 2>&1; " if self.container else ""
+        script = f"umask 022; {alone}exec {' '.join(quote(word) for word in words)}"
         with progress.task(f"dequantize {self.source.rsplit('/', 1)[-1]} for the CPU") as task:
             result = host.run(
                 script,
@@ -71,7 +74,7 @@ class Converted(Resource):
             raise DeployError(f"cannot dequantize {self.source}", host=host.name, why=result.tail())
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the folder."""
-        run_or_fail(
-            host, f"cannot remove {self.path}", f"rm -rf -- {quote(self.path)} {quote(self.path)}.part*", timeout=600
-        )
+        """Delete the folder, and what a run that was cut has left of it or at it."""
+        end = f"docker rm -f {quote(self.container)} >/dev/null 2>&1\n" if self.container else ""
+        script = f"{end}rm -rf -- {quote(self.path)} {quote(self.path)}.part*"
+        run_or_fail(host, f"cannot remove {self.path}", script, timeout=600)

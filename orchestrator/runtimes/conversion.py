@@ -13,18 +13,20 @@ def conversion(folder: str, main_file: str, sha256: str, facts: Facts, *, image:
     """The bf16 folder beside ``folder``/``main_file``, made in ``image`` (a container) or by ``venv``'s Python."""
     target = f"{main_file.removesuffix('.gguf')}-bf16"
     inside = "/model" if image else folder
+    container = f"deployctl-dequantize-{sha256[:12]}" if image else ""
     return Converted(
         path=f"{folder}/{target}",
         source=f"{folder}/{main_file}",
         sha256=sha256,
-        command_words=_in_image(folder, image, facts) if image else (f"{venv}/bin/python", "-"),
+        command_words=_in_image(folder, image, facts, container) if image else (f"{venv}/bin/python", "-"),
         inside_source=f"{inside}/{main_file}",
         inside_path=f"{inside}/{target}",
+        container=container,
         program=files("orchestrator.runtimes").joinpath("assets/dequantize.py").read_text(encoding="utf-8"),
     )
 
 
-def _in_image(folder: str, image: str, facts: Facts) -> tuple[str, ...]:
+def _in_image(folder: str, image: str, facts: Facts, name: str) -> tuple[str, ...]:
     """A throw-away container that sees the model's folder and nothing else, and reads its program from stdin."""
     guard = ("--cap-drop=ALL", "--security-opt=no-new-privileges")
     user = (f"--user={facts.uid}:{facts.gid}", "--env=HOME=/tmp")
@@ -35,4 +37,5 @@ def _in_image(folder: str, image: str, facts: Facts) -> tuple[str, ...]:
         'PYTHONPATH=/tmp/more exec python3 - "$@"'
     )
     mount = ("-v", f"{folder}:/model")
-    return ("docker", "run", "--rm", "-i", *guard, *user, *mount, "--entrypoint=sh", image, "-c", shell, "dequantize")
+    begin = ("docker", "run", "--rm", "-i", f"--name={name}", *guard, *user, *mount)
+    return (*begin, "--entrypoint=sh", image, "-c", shell, "dequantize")
