@@ -135,7 +135,8 @@ def rollback(name: str, number: int | None, **options: Any) -> int:
 def _healthy_before(manifest: "Manifest", host: str) -> int:
     from orchestrator.planning.generation import last_healthy
 
-    target = last_healthy(manifest.kept, before=manifest.generation)
+    unfinished = manifest.status == "applying"  # then it is the last one itself that is to come back
+    target = last_healthy(manifest.kept, before=manifest.generation + unfinished)
     if target is None:
         raise RefusedError(
             f"{manifest.name} has no earlier healthy generation", host=host, remedy=f"deployctl history {manifest.name}"

@@ -58,6 +58,7 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
         report = _look(replace(run, deadline_s=0.0), made)
         if report.healthy:
             raise
+        _keep_unfinished(run, made, report)
         return Outcome(made, report, made.generation, returned=_return(run, made))
     except DeployError as error:
         raise _told(error, _return(run, made) if before else None) from error
@@ -88,13 +89,20 @@ def _keep(run: Run, made: Plan, manifest: Manifest, report: HealthReport, second
     generation = Generation(
         number=manifest.generation,
         cause=run.cause,
-        manifest=known,
+        manifest=known.model_copy(update={"entries": made.entries}),
         healthy=report.healthy,
         seconds=round(seconds, 1),
         evidence="" if report.healthy else report.log,
     )
     write_generation(run.host, state, generation, keep=tuple(item.number for item in kept))
     write_manifest(run.host, state, known)
+
+
+def _keep_unfinished(run: Run, made: Plan, report: HealthReport) -> None:
+    """Remember why an engine died before all was applied: there is a generation of it, though only to look at."""
+    begun = survey(run.host, run.scope).manifest(made.deployment.name)
+    if begun is not None:
+        _keep(run, made, begun.model_copy(update={"generation": made.generation}), report, 0.0)
 
 
 def _return(run: Run, made: Plan) -> Outcome | None:
