@@ -54,9 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tools", type=Path, required=True, help="virtual environment with Ansible and pyinfra")
     parser.add_argument("--runs", type=int, default=7, help="timed runs of each tool, after one that is not")
     parser.add_argument("--hosts", type=int, default=10, help="machines of the contest `many`")
-    parser.add_argument(
-        "--contests", nargs="+", choices=_CONTESTS, default=_CONTESTS, help="all by default"
-    )
+    parser.add_argument("--contests", nargs="+", choices=_CONTESTS, default=_CONTESTS, help="all by default")
     return parser.parse_args()
 
 
