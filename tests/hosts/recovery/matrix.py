@@ -37,11 +37,12 @@ def steps(rig: Rig, runtime: str) -> list[Step]:
 
 
 def chosen(found: list[Step]) -> list[Step]:
-    """All, or a sample: the first, the one in the middle, and the one that starts the service."""
+    """All, or a sample: the first, the one in the middle, and the one that starts the service; of few, only that."""
     if ALL:
         return found
     service = next(step for step in found if step.serves)
-    return sorted({found[0], found[len(found) // 2], service}, key=lambda step: step.number)
+    more = {found[0], found[len(found) // 2]} if len(found) > 3 else set()
+    return sorted({service, *more}, key=lambda step: step.number)
 
 
 def moments(found: list[Step]) -> Iterator[tuple[str, Step]]:
