@@ -7,7 +7,14 @@ from orchestrator import __version__
 from orchestrator.facts import Layout
 from orchestrator.hosts.base import Host
 from orchestrator.planning.journal import Journal
-from orchestrator.planning.manifest import Entry, Manifest, delete_manifest, owned_elsewhere, write_manifest
+from orchestrator.planning.manifest import (
+    Entry,
+    Manifest,
+    delete_manifest,
+    last_made_first,
+    owned_elsewhere,
+    write_manifest,
+)
 from orchestrator.planning.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.resources.files import Directory
@@ -78,7 +85,7 @@ def take_down(
     state = layout.deployment_state(manifest.name)
     shared = owned_elsewhere(others, manifest.name)
     kept: list[Entry] = []
-    for entry in reversed(manifest.all_entries):
+    for entry in last_made_first(manifest.all_entries):
         resource = entry.resource
         if not entry.removable or resource.address in shared:
             continue

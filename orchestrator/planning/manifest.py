@@ -89,6 +89,17 @@ class Manifest(_Value):
         return next((entry for entry in self.all_entries if entry.resource.address == address), None)
 
 
+def last_made_first(entries: Sequence[Entry]) -> list[Entry]:
+    """The order in which things go. A directory goes after all that is in it, whichever run made that."""
+    left, order = list(reversed(entries)), []
+    while left:
+        inside = [entry.resource.identity for entry in left]
+        free = (entry for entry in left if not any(name.startswith(f"{entry.resource.identity}/") for name in inside))
+        order.append(next(free))
+        left.remove(order[-1])
+    return order
+
+
 def read_manifests(facts: Facts) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
     """The manifests of a host, and a line for each that cannot be read (made by a newer deployctl, or damaged)."""
     found, problems = [], []

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.generation import part_addresses, still_kept
-from orchestrator.planning.manifest import Entry, Kept, Manifest, owned_elsewhere
+from orchestrator.planning.manifest import Entry, Kept, Manifest, last_made_first, owned_elsewhere
 from orchestrator.resources.base import Difference, Observed
 from orchestrator.resources.files import Content, Directory
 from orchestrator.resources.registry import AnyResource
@@ -77,7 +77,7 @@ def make_plan(
     retained = _retained(leaving, {address for item in kept for address in item.parts})
     removals = [
         Change(action="remove", resource=entry.resource, observed=observed[entry.resource.address])
-        for entry in reversed(leaving)
+        for entry in last_made_first(leaving)
         if entry.removable and entry.resource.address not in shared and entry not in retained
     ]
     changes = _compare_all(deployment.resources, observed, {change.resource.address for change in removals})

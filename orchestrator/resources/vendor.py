@@ -12,7 +12,7 @@ _PARTS = ("version", "binary", "unit")
 
 
 class VendorEngine(Resource):
-    """The vendor's Ollama: its ``binary``, and its ``unit`` where that is used. Never written, only ``mark`` is.
+    """The vendor's Ollama: its ``binary``, and its ``unit`` file where that is used. Never written, only ``mark`` is.
 
     ``mark`` holds the version and the digests of binary and unit file as they were when they were last applied, so
     that an upgrade by the vendor shows, and restarts what follows this resource: ``started`` is where that remembers
@@ -38,8 +38,7 @@ class VendorEngine(Resource):
             f'said=$(HOME=/ timeout 5 {binary} --version 2>&1); field version "$(printf \'%s\' "$said" |'
             " sed -n 's/.*version is //p' | tail -n 1 | tr -cd '[:alnum:].+-')\"\n"
             f'field binary "$(digest {binary})"\n'
-            f'unit={quote(self.unit)}; file=$([ -z "$unit" ] || systemctl show -p FragmentPath --value -- "$unit")\n'
-            '[ -z "$file" ] || field unit "$(digest "$file")"\n'
+            f'unit={quote(self.unit)}; [ -z "$unit" ] || field unit "$(digest "$unit")"\n'
             f'[ ! -f {mark} ] || field mark "$(cat {mark})"'
         )
 

@@ -19,6 +19,7 @@ from orchestrator.planning.manifest import Manifest
 from orchestrator.planning.plan import Plan, make_plan
 from orchestrator.progress import Quiet
 from orchestrator.resources.base import Observed, Resource
+from orchestrator.resources.files import Directory
 from orchestrator.resources.registry import AnyResource
 from orchestrator.runtimes.deployment import Deployment
 
@@ -78,8 +79,14 @@ class SimulatedHost:
         self.done.append(("make", resource.address))
 
     def removed(self, resource: Resource) -> None:
+        if isinstance(resource, Directory) and not resource.contents and self._holds(resource.path):
+            return  # as rmdir has it
         self.state.pop(resource.address, None)
         self.done.append(("remove", resource.address))
+
+    def _holds(self, path: str) -> bool:
+        """Whether anything that a resource made is in a directory."""
+        return any(address.partition(":")[2].startswith(f"{path}/") for address in self.state)
 
 
 @pytest.fixture
