@@ -18,6 +18,14 @@ def _chain(function: F, decorators: list[Callable[[F], F]]) -> F:
     return function
 
 
+def seconds(text: str) -> float:
+    """A number of seconds: more than none, and at most a week. Raises ValueError, which Click tells as it should be."""
+    number = float(text)
+    if not 0 < number <= 7 * 86400:  # also for what is no number at all
+        raise ValueError(text)
+    return number
+
+
 def common_options(function: F) -> F:
     """Options of every command."""
     return _chain(
@@ -77,7 +85,7 @@ def _ways_in() -> list[Callable[[F], F]]:
         ),
         click.option(
             "--connect-timeout",
-            type=float,
+            type=seconds,
             default=10.0,
             show_default=True,
             metavar="SECONDS",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import common_options, host_options, spec_options
+from orchestrator.cli.options import common_options, host_options, seconds, spec_options
 from orchestrator.errors import DeployError, ExitStatus, UnhealthyError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Examples:
 @click.option(
     "--wait",
     "deadline",
-    type=float,
+    type=seconds,
     metavar="SECONDS",
     help="How long the engine may take to start [default: 600, vLLM 1800].",
 )
