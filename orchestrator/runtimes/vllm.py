@@ -314,6 +314,7 @@ class _Wanted:
             "ipc": "host" if many and section.shm_size is None else None,
             "shm_size_bytes": _bytes(section.shm_size) or (None if many else DEFAULT_SHM_BYTES),
             "memory_bytes": _bytes(section.memory),
+            "log_driver": "local",
             "restart": "unless-stopped",
             "user": f"{self.facts.uid}:{self.facts.gid}",
             "cap_drop": ["ALL"],
