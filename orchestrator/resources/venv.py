@@ -85,7 +85,7 @@ def _remedy(said: str) -> str:
     """What to do about pip's failure, where it is known."""
     if "No matching distribution" in said:
         return (
-            "pip on the host finds no such package: name an index that has it in pip's own configuration there, or with\n"
+            "pip on the host finds no such package: name an index that has it in pip's configuration there, or with\n"
             "--pip-arg=--extra-index-url=URL (PyTorch publishes its CPU builds, torch …+cpu, on an index of their own)"
         )
     return ""
