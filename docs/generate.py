@@ -71,6 +71,7 @@ TEST_VARIABLES = {
     "DEPLOYCTL_TEST_GGUF": "A small model with a chat template, for the tests on the real Ollama.",
     "DEPLOYCTL_TEST_VLLM_PYTHON": "A Python that has vLLM: our tables of options are compared with its parser.",
     "DEPLOYCTL_TEST_REQUIRE_LAB": "1: what cannot run on this machine fails instead of being skipped (CI).",
+    "DEPLOYCTL_TEST_SLOW": "1: also the tests that take minutes each, such as vLLM from wheels under systemd.",
     "DEPLOYCTL_TEST_DEBIAN_MIRROR": "Where the test hosts' Debian comes from.",
     "DEPLOYCTL_TEST_FAULTS": "all: runs are killed at every step, not at a sample of them (`make test-faults`).",
     "DEMO_PORT": "Port of `make demo` (5000).",

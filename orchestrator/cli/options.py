@@ -18,6 +18,14 @@ def _chain(function: F, decorators: list[Callable[[F], F]]) -> F:
     return function
 
 
+def seconds(text: str) -> float:
+    """A number of seconds: more than none, and at most a week. Raises ValueError, which Click tells as it should be."""
+    number = float(text)
+    if not 0 < number <= 7 * 86400:  # also for what is no number at all
+        raise ValueError(text)
+    return number
+
+
 def common_options(function: F) -> F:
     """Options of every command."""
     return _chain(
@@ -77,7 +85,7 @@ def _ways_in() -> list[Callable[[F], F]]:
         ),
         click.option(
             "--connect-timeout",
-            type=float,
+            type=seconds,
             default=10.0,
             show_default=True,
             metavar="SECONDS",
@@ -102,7 +110,7 @@ def change_options(function: F) -> F:
             click.option(
                 "--wait",
                 "lock_wait",
-                type=click.FloatRange(0, 86400),
+                type=seconds,
                 default=0.0,
                 metavar="SECONDS",
                 help="Queue for so long while another run is at work on the same deployment.",
@@ -119,7 +127,7 @@ def start_options(function: F) -> F:
             click.option(
                 "--start-timeout",
                 "deadline",
-                type=click.FloatRange(1, 86400),
+                type=seconds,
                 metavar="SECONDS",
                 help="How long the engine may take to start [default: 600 Ollama, 1800 vLLM].",
             ),

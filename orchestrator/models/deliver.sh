@@ -69,8 +69,10 @@ begin() { # INDEX DESTINATION SIZE ALGORITHM DIGEST; fails when the file is ther
 
 watch() { # tells how far the part is, each second, until unwatch or the end of this shell
   (
+    trap '' PIPE
     while kill -0 $$ 2>/dev/null; do
-      event bytes "$index" "$(bytes_of "$part")"
+      # nobody listens: that run was interrupted, or its line is lost; end this one too (it has a group of its own)
+      event bytes "$index" "$(bytes_of "$part")" 2>/dev/null || kill 0
       sleep 1 >/dev/null 2>&1
     done
   ) 9>&- &

@@ -170,7 +170,7 @@ def _observed(found: dict[str, Any]) -> Fields:
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     """The arguments of the SDK's ``create_host_config``."""
-    from docker.types import DeviceRequest, Mount
+    from docker.types import DeviceRequest, LogConfig, Mount
 
     gpus = None
     if spec.gpus is not None:
@@ -184,6 +184,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "ipc_mode": spec.ipc,
         "shm_size": spec.shm_size_bytes,
         "mem_limit": spec.memory_bytes,
+        "log_config": LogConfig(type=spec.log_driver, config={}) if spec.log_driver else None,
         "restart_policy": {"Name": spec.restart},
         "cap_drop": list(spec.cap_drop),
         "security_opt": list(spec.security_opt),

@@ -55,7 +55,7 @@ class Image(Resource):
         remedy = "check the name; without a registry, `docker save` it elsewhere and give --image-archive"
         with explained(host, f"cannot get the image {self.reference}", remedy):
             if self.archive:
-                self._load(client, progress)
+                self._load(host, client, progress)
             else:
                 self._pull(client, progress)
 
@@ -63,8 +63,8 @@ class Image(Resource):
         with progress.task(f"pull {self.reference}", unit="bytes") as task:
             follow_pull(client.api.pull(self.reference, stream=True, decode=True), task)
 
-    def _load(self, client: "DockerClient", progress: Progress) -> None:
-        from docker.errors import ImageNotFound
+    def _load(self, host: Host, client: "DockerClient", progress: Progress) -> None:
+        from docker.errors import DockerException, ImageNotFound
 
         path = Path(self.archive).expanduser()
         size = path.stat().st_size
@@ -73,13 +73,16 @@ class Image(Resource):
             path.open("rb") as source,
         ):
             # the SDK is untyped here; it sends any iterable of bytes as it comes
-            for _ in client.api.load_image(_Counted(source, task)):  # type: ignore[no-untyped-call]
-                pass
+            for event in client.api.load_image(_Counted(source, task)):  # type: ignore[no-untyped-call]
+                if "error" in event:
+                    raise DockerException(f"{path}: {event['error']}")
         try:
             client.images.get(self.reference)
         except ImageNotFound as error:
             raise DeployError(
-                f"{self.archive} does not hold the image {self.reference}", remedy="look at `docker save`'s tag"
+                f"{self.archive} does not hold the image {self.reference}",
+                host=host.name,
+                remedy="look at `docker save`'s tag",
             ) from error
 
     def remove(self, host: Host, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from orchestrator.resources.account import Account
 from orchestrator.resources.container import Container
@@ -37,5 +37,3 @@ AnyResource = Annotated[
 ]
 
 AnyService = Container | Process | Unit
-
-resource_adapter: TypeAdapter[AnyResource] = TypeAdapter(AnyResource)

@@ -78,15 +78,5 @@ class Release(Resource):
             raise DeployError(f"cannot unpack {self.source}", host=host.name, why=result.tail())
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the directory, and what a run that failed has left beside it.
-
-        Programs that still run from it are ended: a server that was killed leaves its llama-server behind.
-        """
-        leftovers = [self.path + end for end in ("", ".part", ".tar.zst", ".tar.zst.part", ".tgz", ".tgz.part")]
-        script = (
-            "for c in /proc/[0-9]*/cmdline; do\n"
-            f"  if tr '\\0' '\\n' <\"$c\" 2>/dev/null | head -n 2 | grep -qF -- {quote(self.path + '/')}; then\n"
-            '    p=${c#/proc/}; kill -9 "${p%/cmdline}"\n  fi\ndone 2>/dev/null\n'
-            f"rm -rf -- {' '.join(quote(path) for path in leftovers)}\n"
-        )
-        run_or_fail(host, f"cannot remove {self.path}", script, timeout=600)
+        """Delete the directory, and what a run that failed has left beside it; end what still runs from it."""
+        run_or_fail(host, f"cannot remove {self.path}", script("remove_release", path=self.path), timeout=600)

@@ -85,11 +85,22 @@ class Venv(Resource):
         with progress.task(f"install {self.path.rsplit('/', 1)[-1]}") as task:
             result = host.run("\n".join(lines), timeout=3600, on_line=lambda line: task.message(_short(line)))
         if not result:
-            raise DeployError(f"cannot fill the virtual environment {self.path}", host=host.name, why=result.tail())
+            what = f"cannot fill the virtual environment {self.path}"
+            raise DeployError(what, host=host.name, why=result.tail(), remedy=_remedy(result.stderr))
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Delete the directory."""
         run_or_fail(host, f"cannot remove {self.path}", f"rm -rf -- {quote(self.path)}", timeout=600)
+
+
+def _remedy(said: str) -> str:
+    """What to do about pip's failure, where it is known."""
+    if "No matching distribution" in said:
+        return (
+            "pip on the host finds no such package: name an index that has it in pip's configuration there, or with\n"
+            "--pip-arg=--extra-index-url=URL (PyTorch publishes its CPU builds, torch …+cpu, on an index of their own)"
+        )
+    return ""
 
 
 def _short(line: str) -> str:

@@ -71,16 +71,16 @@ class _Wanted:
         self._check(own_ports)
 
     def _device(self) -> Literal["cuda", "cpu"]:
-        if self.section.device == "auto":
+        if self.section.device == "auto" and not self.facts.gpu_problem:
             return "cuda" if self.facts.gpus else "cpu"
-        if self.section.device == "cuda" and not self.facts.gpus:
+        if self.section.device != "cpu" and not self.facts.gpus:  # also a driver that fails: a CPU is no stand-in
             raise RefusedError(
                 "the host shows no NVIDIA GPU",
                 host=self.facts.host,
                 why=self.facts.gpu_problem or "nvidia-smi is not installed",
-                remedy="install the driver, or serve on the CPU with --device cpu",
+                remedy="install or repair the driver, or serve on the CPU with --device cpu",
             )
-        return self.section.device
+        return "cpu" if self.section.device == "cpu" else "cuda"
 
     def _build(self) -> VllmBuild:
         version = self.section.version or (version_of_image(self.section.image) if self.section.image else None)
@@ -313,6 +313,7 @@ class _Wanted:
             "ipc": "host" if many and section.shm_size is None else None,
             "shm_size_bytes": _bytes(section.shm_size) or (None if many else DEFAULT_SHM_BYTES),
             "memory_bytes": _bytes(section.memory),
+            "log_driver": "local",
             "restart": "unless-stopped",
             "user": f"{self.facts.uid}:{self.facts.gid}",
             "cap_drop": ["ALL"],

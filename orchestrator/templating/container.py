@@ -78,6 +78,7 @@ class ContainerSpec(_Part):
     ipc: Line | None = None
     shm_size_bytes: PositiveInt | None = None
     memory_bytes: PositiveInt | None = None
+    log_driver: Line | None = None
     restart: Line = "unless-stopped"
     stop_timeout_s: NonNegativeInt = 30
     user: Line | None = None
@@ -138,6 +139,7 @@ def _options(spec: ContainerSpec) -> list[str]:
         "ipc": spec.ipc,
         "shm-size": spec.shm_size_bytes,
         "memory": spec.memory_bytes,
+        "log-driver": spec.log_driver,
         "user": spec.user,
         "read-only": "true" if spec.read_only else None,
     }

@@ -21,7 +21,7 @@ _FLAGS = (
     *(word for capability in _CAPABILITIES for word in ("--cap-add", capability)),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--cgroupns=host"),
-    *("--stop-signal", "SIGRTMIN+3"),
+    *("--stop-signal", "SIGRTMIN+3", "--shm-size", "1g"),  # Docker's 64 MiB are no machine's
 )
 # `/` must be rshared for LoadCredential=; host keys are made once and stay over restarts.
 _PREPARE = "mount --make-rshared / && ssh-keygen -A >/dev/null && mkdir -p /run/sshd"

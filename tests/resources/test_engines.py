@@ -300,6 +300,13 @@ class Broken:
         return None
 
 
+def test_a_package_that_pip_cannot_find_is_told_with_the_remedy(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(DeployError) as caught:
+        bench.apply(venv(tmp_path, steps=(("install", "--no-index", "no-such-package==1.0"),)))
+    assert "No matching distribution" in caught.value.why
+    assert "--pip-arg=--extra-index-url=URL" in caught.value.remedy
+
+
 @pytest.mark.parametrize("make", [release, model_files, venv, converted, ollama_model], ids=lambda make: make.__name__)
 def test_what_cannot_be_removed_is_a_failure(tmp_path: Path, make: type[Resource]) -> None:
     """Else `down` would forget what is still there."""

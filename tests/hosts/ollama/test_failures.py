@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.doubles.hub import Fault
 from tests.doubles.ollama.archive import make_archive
-from tests.hosts.ollama.conftest import FILE, MODEL, NAME, REPO, TOKEN, Box, chat, only_double
+from tests.hosts.ollama.conftest import FILE, HOST, MODEL, NAME, REPO, TOKEN, Box, chat, only_double
+from tests.lab.shell import run as run_here
 
 pytestmark = pytest.mark.hosts
 
@@ -105,6 +107,27 @@ def test_a_download_that_is_wrong_is_never_seen(box: Box):
     assert shown["state"] == "unfinished"
 
 
+def test_an_interrupted_download(box: Box):
+    """The token is in no process list while the machine downloads; the next `up` goes on (below)."""
+    held = box.hub.add_fault(Fault(path=f"/resolve/{box.hub.repo(REPO).commit}/{FILE}", wait_after=20_000))
+    words = ("up", "ollama", "--host", HOST, "--yes", "--archive", str(box.archive), "--model", MODEL)
+    with box.deployctl.start(*words) as process:
+        try:
+            assert held.reached.wait(60), "the machine asked for nothing"
+            everywhere = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+            there, here = box.machine.exec(everywhere), run_here(["ps", "-eo", "args"]).stdout
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            box.machine.exec("timeout 20 sh -c 'while pgrep -x curl >/dev/null; do sleep 0.1; done'")
+        finally:
+            held.go_on.set()
+            process.kill()
+    assert "curl" in there and "ollama" in here
+    assert TOKEN not in there + here + out + err
+    assert process.returncode == 130 and "again" in err and "Traceback" not in err
+    assert box.machine.exec("find /var/lib/deployctl/models -name '*.gguf'") == ""
+
+
 def test_a_busy_hub_and_a_cut_download_are_borne(box: Box):
     """And `up` goes on where the failed one has stopped."""
     box.hub.add_fault(Fault(path="/api/models/", status=503))
@@ -112,7 +135,7 @@ def test_a_busy_hub_and_a_cut_download_are_borne(box: Box):
     before = len(box.hub.downloads())
     box.up().ended(0)
     downloads = box.hub.downloads()[before:]
-    assert [record.range for record in downloads] == ["", "bytes=50000-"]
+    assert [record.range for record in downloads] == ["bytes=20000-", "bytes=70000-"]
     assert {record.authorization for record in downloads} == {f"Bearer {TOKEN}"}
     assert NAME in chat(box.machine)
 

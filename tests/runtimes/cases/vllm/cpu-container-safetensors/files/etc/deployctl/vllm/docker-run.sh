@@ -4,6 +4,7 @@ docker run --detach \
   --restart=unless-stopped \
   --stop-timeout=30 \
   --shm-size=1073741824 \
+  --log-driver=local \
   --user=0:0 \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \

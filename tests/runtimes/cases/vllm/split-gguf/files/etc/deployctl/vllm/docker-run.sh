@@ -6,6 +6,7 @@ docker run --detach \
   --gpus=all \
   --shm-size=17179869184 \
   --memory=214748364800 \
+  --log-driver=local \
   --user=0:0 \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \

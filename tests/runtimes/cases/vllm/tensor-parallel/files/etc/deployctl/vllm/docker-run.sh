@@ -5,6 +5,7 @@ docker run --detach \
   --stop-timeout=30 \
   '--gpus="device=1,3"' \
   --ipc=host \
+  --log-driver=local \
   --user=0:0 \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \

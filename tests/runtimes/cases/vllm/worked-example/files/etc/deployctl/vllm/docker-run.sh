@@ -5,6 +5,7 @@ docker run --detach \
   --stop-timeout=30 \
   --gpus=all \
   --shm-size=1073741824 \
+  --log-driver=local \
   --user=0:0 \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
