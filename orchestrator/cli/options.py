@@ -26,6 +26,11 @@ def seconds(text: str) -> float:
     return number
 
 
+def patience(text: str) -> float:
+    """A number of seconds, or none. Raises ValueError as ``seconds`` does."""
+    return 0.0 if float(text) == 0 else seconds(text)
+
+
 def common_options(function: F) -> F:
     """Options of every command."""
     return _chain(
@@ -110,7 +115,7 @@ def change_options(function: F) -> F:
             click.option(
                 "--wait",
                 "lock_wait",
-                type=seconds,
+                type=patience,
                 default=0.0,
                 metavar="SECONDS",
                 help="Queue for so long while another run is at work on the same deployment.",
