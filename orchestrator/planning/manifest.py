@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orchestrator.facts import Facts
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.hosts.base import Host, quote
-from orchestrator.resources.files import run_or_fail
+from orchestrator.resources.files import Directory, run_or_fail
 from orchestrator.resources.registry import AnyResource, AnyService
 
 SCHEMA: Literal["deployctl.manifest/1"] = "deployctl.manifest/1"
@@ -92,10 +92,14 @@ class Manifest(_Value):
 def last_made_first(entries: Sequence[Entry]) -> list[Entry]:
     """The order in which things go. A directory goes after all that is in it, whichever run made that."""
     left, order = list(reversed(entries)), []
+
+    def full(entry: Entry) -> bool:
+        if not isinstance(entry.resource, Directory):
+            return False
+        return any(other.resource.identity.startswith(f"{entry.resource.path}/") for other in left)
+
     while left:
-        inside = [entry.resource.identity for entry in left]
-        free = (entry for entry in left if not any(name.startswith(f"{entry.resource.identity}/") for name in inside))
-        order.append(next(free))
+        order.append(next(entry for entry in left if not full(entry)))
         left.remove(order[-1])
     return order
 

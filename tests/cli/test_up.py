@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cli.execute import Execution, Work, usage
 from orchestrator.cli.session import Session
-from orchestrator.cli.up import _Up, _usage
 from orchestrator.health.report import HealthReport
 from orchestrator.planning import deploy
 from orchestrator.planning.deploy import Survey
@@ -37,7 +37,8 @@ def test_what_two_deployments_share_is_made_once(sim: SimulatedHost, monkeypatch
     shared = {item.address for item in deployment_of(BOTH[0]).resources}
     shared &= {item.address for item in deployment_of(BOTH[1]).resources}
     assert any("venv:" in address for address in shared)
-    _Up(Session({}), None, True, None)._apply(sim, survey(sim, None), plans)  # type: ignore[arg-type]
+    work = Work(sim, survey(sim, None), plans)  # type: ignore[arg-type]
+    Execution(Session({}), "deployctl up", "deployctl.up/1")._carry_out(work)
     made = [address for what, address in sim.done if what == "make"]
     assert len(made) == len(set(made))
     assert set(sim.manifests) == {"ollama", "vllm"}
@@ -46,7 +47,7 @@ def test_what_two_deployments_share_is_made_once(sim: SimulatedHost, monkeypatch
 @pytest.mark.parametrize("case", deployable(), ids=str)
 def test_the_curl_line_can_be_pasted_whatever_the_names(sim: SimulatedHost, case: Path) -> None:
     deployment = deployment_of(case)
-    text = "\n".join(_usage(sim.plan(deployment), " --user"))
+    text = "\n".join(usage(sim.plan(deployment), " --user"))
     line = text[text.index("  curl ") : text.index("\n  next")].replace("\\\n", "")
     words: list[Any] = shlex.split(line)
     assert words[0] == "curl"

@@ -47,7 +47,7 @@ class SimulatedHost:
             self.manifests[manifest.name] = manifest
         elif removed := re.match(r"rm -rf -- \S+/deployments/(\S+)\n", script):
             self.manifests.pop(removed[1], None)
-        elif "journal.jsonl" not in script:
+        elif not any(name in script for name in ("journal.jsonl", "audit.jsonl", "/generations/")):
             raise AssertionError(f"not a script of the planning room: {script}")
         return Result(0)
 

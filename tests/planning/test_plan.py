@@ -96,9 +96,8 @@ def test_from_any_to_any(sim: SimulatedHost, cases: list[Path]) -> None:
         rest = [item.address for item in reversed(leaving) if item.address not in stops]
         order = [change.resource.address for change in plan.changes]
         assert order[: len(stops)] == stops  # services free their ports and names first
-        assert set(order[len(order) - len(rest) :]) == set(
-            rest
-        )  # models and engines go when what replaces them is there
+        last = order[len(order) - len(rest) :]
+        assert set(last) == set(rest)  # models and engines go when what replaces them is there
         sim.up(named(case), facts_of(case).layout)
         assert set(sim.state) == stays
         assert sim.plan(named(case)).work == ()
