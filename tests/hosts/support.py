@@ -83,7 +83,7 @@ class Controller:
         write_inventory(self.inventory, machines, user=user, more=more)
         write_known_hosts(self.known_hosts, machines)
 
-    def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 300) -> Run:
+    def __call__(self, *words: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 900) -> Run:
         """Run `deployctl WORDS…` to its end, with nothing on standard input. A run that hangs fails the test."""
         done = subprocess.run(
             [str(word) for word in (*self.program, *words)],
