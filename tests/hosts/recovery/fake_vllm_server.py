@@ -47,6 +47,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as process 1 it would not be ended by it
     for path in (f"{sys.argv[2]}/config.json", f"{option('--generation-config', '')}/generation_config.json"):
         json.loads(Path(path).read_text())
+    if why := os.environ.get("FAKE_VLLM_DIES"):
+        sys.exit(f"RuntimeError: {why}")
     ThreadingHTTPServer((option("--host", "127.0.0.1"), int(option("--port", "8000"))), Handler).serve_forever()
 
 
