@@ -17,7 +17,7 @@ from tests.hosts.recovery.rig import Rig
 
 pytestmark = pytest.mark.hosts
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-MODELFILE = "FROM tiny\nSYSTEM Somebody else's words.\n"
+MODELFILE = "FROM tiny\nSYSTEM Words of somebody.\n"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ BY_HAND = {
     "a file gone": ("rm /etc/deployctl/ollama/Modelfile", "file", {"type", "sha256", "mode", "owner", "group"}),
     "a model made anew": (
         f"printf '{MODELFILE}' > /root/M; HOME=/root /opt/deployctl/ollama/0.33.0/bin/ollama create tiny -f /root/M; "
-        "rm -r /root/M /root/.ollama",
+        "rm -rf /root/M /root/.ollama",
         "Ollama model",
         {"modelfile"},
     ),
