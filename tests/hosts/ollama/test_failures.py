@@ -156,16 +156,18 @@ def test_an_engine_that_does_not_generate(box: Box):
 def test_an_engine_that_dies_at_its_start(box: Box):
     """There is no server to make the model in: why is for the ladder to say."""
     run = box.up("--set", "ollama.env.DOUBLE_OLLAMA_LISTEN_SECONDS=never", "--set", "system=New.").ended(5)
-    health = run.json()["deployments"][0]["health"]
+    (deployment,) = run.json()["deployments"]
+    health = deployment["health"]
     assert health["failed"] in ("running", "port open") and "could not convert" in health["log"]
-    assert box.status()[0]["state"] == "unfinished"
+    assert deployment["returned"]["health"]["healthy"] and box.status()[0]["state"] == "serving"
 
 
 def test_a_model_that_is_damaged(box: Box, gguf: Path):
     box.hub.add_repo("org/broken-GGUF", {"broken-Q4_K_M.gguf": gguf.read_bytes()[:-30_000]})
-    run = box.up("--model", "hf:org/broken-GGUF:Q4_K_M").ended(1)
+    run = box.up("--model", "hf:org/broken-GGUF:Q4_K_M").ended(5)
     (error,) = run.json()["errors"]
-    assert "broken" in error["what"] and "exceeds file size" in error["why"], run
+    assert "broken" in error["what"] and "exceeds file size" in error["why"] and "\x1b" not in error["why"], run
+    assert "returned to what was healthy before" in error["why"] and box.status()[0]["state"] == "serving"
     assert box.machine.exec(f"find /var/lib/deployctl/models -name {FILE}"), "the model before is gone too early"
 
 

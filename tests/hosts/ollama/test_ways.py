@@ -108,13 +108,13 @@ def test_a_machine_without_internet_is_pushed_to(box: Box, gguf: Path):
 
 
 def test_a_model_of_this_machine(box: Box, gguf: Path):
-    """And the model before it goes, once the new one is there."""
+    """And the model before it stays, to be returned to, until it is purged."""
     path = box.deployctl.home / "own model.gguf"
     path.write_bytes(gguf.read_bytes())
     run = box.up("--model", path).ended(0)
     assert run.json()["deployments"][0]["endpoint"]["model"] in chat(
         box.machine, run.json()["deployments"][0]["endpoint"]["model"]
     )
-    assert box.machine.exec("find /var/lib/deployctl/models -name '*.gguf'").count("\n") == 1
+    assert box.machine.exec("find /var/lib/deployctl/models -name '*.gguf'").count("\n") == 2
     box.down("--purge").ended(0)
     assert box.changed() == []
