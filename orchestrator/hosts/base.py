@@ -4,6 +4,7 @@ A host needs a POSIX shell, coreutils, tar, sha256sum and curl: no Python, no ag
 are sent on standard input, so nothing in them shows in the process list; latency is per call, so callers batch.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ def quote(word: str) -> str:
     return shlex.quote(word)
 
 
+_TERMINAL = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a script did. Truthy when it exited 0. ``stdout`` and ``stderr`` are decoded as UTF-8 with replacement."""
@@ -36,10 +40,13 @@ class Result:
         return self.exited == 0
 
     def tail(self, lines: int = 5) -> str:
-        """The last telling lines: of standard error, or of standard output where that is empty; or that it was cut."""
+        """The last telling lines: of standard error, or of standard output where that is empty; or that it was cut.
+
+        Colours and moves of the cursor, which progress bars print, are left out.
+        """
         if self.exited == UNKNOWN:
             return LOST
-        text = self.stderr.strip() or self.stdout.strip()
+        text = _TERMINAL.sub("", self.stderr).strip() or _TERMINAL.sub("", self.stdout).strip()
         return "\n".join(text.splitlines()[-lines:])
 
 
