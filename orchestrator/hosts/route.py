@@ -30,19 +30,32 @@ class Entry(Protocol):
     """What is needed of an inventory's host."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """The name the user knows it by."""
+
     @property
-    def address(self) -> str: ...  # noqa: D102
+    def address(self) -> str:
+        """Name or address to connect to; ``local`` for this machine."""
+
     @property
-    def user(self) -> str | None: ...  # noqa: D102
+    def user(self) -> str | None:
+        """Login name; None leaves it to the SSH configuration."""
+
     @property
-    def port(self) -> int | None: ...  # noqa: D102
+    def port(self) -> int | None:
+        """SSH port; None as above."""
+
     @property
-    def key(self) -> Path | None: ...  # noqa: D102
+    def key(self) -> Path | None:
+        """Private key file on this machine; None as above."""
+
     @property
-    def jump(self) -> Sequence[str]: ...  # noqa: D102
+    def jump(self) -> Sequence[str]:
+        """Hosts to go through, the first one first."""
+
     @property
-    def become(self) -> Become: ...  # noqa: D102
+    def become(self) -> Become:
+        """Whether to become root by sudo."""
 
 
 class HostKeyError(Exception):
