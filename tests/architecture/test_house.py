@@ -19,9 +19,10 @@ LEAVES = {"__init__", "errors", "progress"}
 """Modules that every room may use, and that use none."""
 
 MAY_USE: dict[str, set[str]] = {
-    "cli": {"planning", "runtimes", "resources", "hosts", "facts", "models", "health", "spec", "templating"},
-    "planning": {"runtimes", "resources", "hosts", "facts", "models", "health", "spec", "templating"},
-    "runtimes": {"resources", "facts", "models", "health", "spec", "templating"},
+    "cli": {"planning", "runtimes", "resources", "hosts", "facts", "fit", "models", "health", "spec", "templating"},
+    "planning": {"runtimes", "resources", "hosts", "facts", "fit", "models", "health", "spec", "templating"},
+    "runtimes": {"resources", "facts", "fit", "models", "health", "spec", "templating"},
+    "fit": {"models", "spec"},
     "resources": {"hosts", "models", "health", "templating"},
     "facts": {"hosts"},
     "models": {"hosts"},
