@@ -41,11 +41,11 @@ def render(runtime: str, out: Path | None, vram: str, without_systemd: bool, **o
     The host is assumed (the worked example's card, or --vram); sizes and digests of models are looked up by `up` only.
     """
     from orchestrator.cli.session import Session, runtime_argument
-    from orchestrator.resources.files import File, UnitFile
+    from orchestrator.resources.files import Content
 
     session = Session(options)
     deployment = _deployment(session, runtime_argument(runtime) or runtime, _mib(vram), systemd=not without_systemd)
-    files = {item.path: item.content for item in deployment.resources if isinstance(item, File | UnitFile)}
+    files = {item.path: item.content for item in deployment.resources if isinstance(item, Content)}
     commands = "".join(f"{text}\n" for resource in deployment.resources if (text := resource.command()))
     for note in deployment.notes:
         session.console.tell(f"note: {note}")

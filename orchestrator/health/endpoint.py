@@ -7,6 +7,21 @@ from pydantic import BaseModel, ConfigDict
 Runtime = Literal["ollama", "vllm"]
 
 
+class Gateway(BaseModel):
+    """The way in through the gateway, as its host sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    """Base URL as clients name it, without ``/v1``: ``https://llm.example.org:5000``."""
+
+    connect: str
+    """The ``ADDRESS:PORT`` at which the host itself finds it: ``127.0.0.1:5000``."""
+
+    keys: str
+    """Root-only file on the host that holds the keys, in the form of ``resources/gateway_keys.py``."""
+
+
 class Endpoint(BaseModel):
     """One OpenAI-compatible endpoint. As JSON it goes into plans and manifests, so it never holds the key itself."""
 
@@ -18,13 +33,16 @@ class Endpoint(BaseModel):
     """As clients use it, ``/v1`` included: ``http://127.0.0.1:5000/v1``."""
 
     probe_url: str
-    """Base that is reachable *on* the host, without ``/v1``: ``http://127.0.0.1:5000``."""
+    """Base of the engine itself, reachable *on* the host, without ``/v1``: ``http://127.0.0.1:15000``."""
+
+    gateway: Gateway | None = None
+    """None where the engine is reached without one."""
 
     model: str
     """The name that clients send."""
 
     key_file: str | None = None
-    """Root-only file on the host that holds the API key: the bare key, or a line ``VLLM_API_KEY=…`` of an env file."""
+    """Root-only file on the host that holds the engine's own API key: bare, or a line ``VLLM_API_KEY=…``."""
 
     expected_version: str | None = None
     """Engine version that was deployed ("0.32.0"); None accepts any."""

@@ -9,12 +9,15 @@ from orchestrator.errors import UnreachableError
 from orchestrator.health import probe
 from orchestrator.health.clock import Clock
 from orchestrator.health.diagnosis import explain
-from orchestrator.health.endpoint import Endpoint
+from orchestrator.health.endpoint import Endpoint, Gateway
 from orchestrator.health.mask import mask
 from orchestrator.health.phases import phase
 from orchestrator.health.report import (
+    GATEWAY,
     GENERATES,
+    KEEPS_OUT,
     LADDER,
+    LETS_IN,
     MAKES_SENSE,
     MODEL_LISTED,
     PORT_OPEN,
@@ -82,6 +85,7 @@ class _Climb:
         self.since = clock.now()
         self.key = ""
         self.keyless = ""
+        self.gateway_key = ""
         self.restarts = 0
         self.answer = ""
         self.phase = ""
@@ -108,6 +112,8 @@ class _Climb:
         self._check_models()
         self._check_chat()
         self._check_sense()
+        if self.endpoint.gateway is not None:
+            self._check_gateway(self.endpoint.gateway)
 
     # the rungs
 
@@ -121,6 +127,8 @@ class _Climb:
             raise _Fell(RUNNING, detail or "it does not run", evidence=detail)
 
     def _read_key(self) -> None:
+        if self.endpoint.gateway is not None:
+            self.gateway_key = self.host.run(probe.key_script(self.endpoint.gateway)).stdout.strip()
         if self.endpoint.key_file is None:
             return
         read = self.host.run(f"cat -- {quote(self.endpoint.key_file)}")
@@ -178,6 +186,22 @@ class _Climb:
         self.warnings.append(_NONSENSE.replace("{text}", text))
         self.held.append(self._rung(MAKES_SENSE, ok=False, detail=f'"{text}"'))
 
+    def _check_gateway(self, gateway: Gateway) -> None:
+        """A key opens it, and nothing else does."""
+        self.task.message("looking whether the gateway lets in who may")
+        if not self.gateway_key:
+            raise _Fell(LETS_IN, f"{gateway.keys} holds no key that may be used", read_log=False)
+        answer = self._ask(probe.gateway_request(gateway, self.gateway_key, _PROBE_S), _BUSY)
+        if answer.status != 200:
+            raise _Fell(LETS_IN, f"{gateway.url} answers {self._said(answer)}", read_log=False)
+        self._hold(LETS_IN, gateway.url)
+        for key in ("", probe.WRONG_KEY):
+            answer = self.host.http(probe.gateway_request(gateway, key, _PROBE_S))
+            if answer.status != 401:
+                how = "with a wrong key" if key else "without a key"
+                raise _Fell(KEEPS_OUT, f"{gateway.url} answers {answer.status} {how}", read_log=False)
+        self._hold(KEEPS_OUT)
+
     # asking and waiting
 
     def _chat(self, prompt: str) -> HttpRequest:
@@ -219,7 +243,7 @@ class _Climb:
         return text if answer.status == 0 else f"{answer.status} {text}".rstrip()
 
     def _clean(self, text: str) -> str:
-        return mask(plain(text), (self.key,)).strip()
+        return mask(plain(text), (self.key, self.gateway_key)).strip()
 
     def _rung(self, name: str, *, ok: bool, detail: str) -> Rung:
         now = self.clock.now()
@@ -246,6 +270,9 @@ class _Climb:
         except UnreachableError:
             return ""
 
+    def _names(self) -> tuple[str, ...]:
+        return (*LADDER, *GATEWAY) if self.endpoint.gateway else LADDER
+
     def _reported(self, *, healthy: bool, **found: object) -> HealthReport:
         tried = {rung.name: rung for rung in self.held}
         return HealthReport.model_validate(
@@ -255,7 +282,7 @@ class _Climb:
                 "url": self.endpoint.url,
                 "model": self.endpoint.model,
                 "healthy": healthy,
-                "rungs": tuple(tried.get(name, Rung(name=name)) for name in LADDER),
+                "rungs": tuple(tried.get(name, Rung(name=name)) for name in self._names()),
                 "warnings": tuple(self.warnings),
                 "answer_text": self.answer,
             }

@@ -12,9 +12,14 @@ VERSION = "version"
 MODEL_LISTED = "model listed"
 GENERATES = "generates"
 MAKES_SENSE = "makes sense"
+LETS_IN = "key opens the gateway"
+KEEPS_OUT = "closed without a key"
 
 LADDER = (REACHABLE, RUNNING, PORT_OPEN, VERSION, MODEL_LISTED, GENERATES, MAKES_SENSE)
 """The rungs from bottom to top. Each is tried only when those below hold; the last is a warning only."""
+
+GATEWAY = (LETS_IN, KEEPS_OUT)
+"""What comes on top where there is a gateway."""
 
 
 class Rung(BaseModel):

@@ -52,13 +52,19 @@ class Result:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A request made *on* the host (to its loopback, or from it to the outside). ``headers`` may hold secrets."""
+    """A request made *on* the host (to its loopback, or from it to the outside). ``headers`` may hold secrets.
+
+    ``connect`` is the ``ADDRESS:PORT`` to go to, whatever the URL names. ``verify`` says whether a certificate must
+    be one that the host trusts.
+    """
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = None
     timeout: float = 30.0
+    connect: str = ""
+    verify: bool = True
 
 
 @dataclass(frozen=True)

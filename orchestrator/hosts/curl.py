@@ -27,6 +27,7 @@ printf '\\n%s' "$?"
 """
 _LINE = 4000  # characters of base64
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLACE = re.compile(r"([0-9a-zA-Z.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -38,6 +39,8 @@ def fault(request: HttpRequest) -> str:
         return "the URL holds a space or a control character"
     if not _TOKEN.fullmatch(request.method):
         return "the method is not an HTTP method"
+    if request.connect and not _PLACE.fullmatch(request.connect):
+        return "the address to connect to is not ADDRESS:PORT"
     for name, value in request.headers.items():
         if not _TOKEN.fullmatch(name) or set(value) & set("\r\n\0"):
             return "a header holds a line break, or its name is not a header's name"
@@ -63,6 +66,7 @@ def script(request: HttpRequest) -> str:
     body = "\n".join(encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE))
     config = "\n".join(f'{key} = "{value.translate(_ESCAPES)}"' for key, value in _options(request))
     switches = "silent\nshow-error\ngloboff" + ("\nhead" if request.method == "HEAD" else "")
+    switches += "" if request.verify else "\ninsecure"
     return _SCRIPT.format(body=body, config=f"{config}\n{switches}")
 
 
@@ -74,8 +78,10 @@ def _options(request: HttpRequest) -> list[tuple[str, str]]:
         ("output", "/dev/null" if request.method == "HEAD" else "-"),
         ("write-out", "\\n%{http_code}"),
     ]
-    if is_loopback(request.url):
+    if is_loopback(request.url) or request.connect:
         options.append(("noproxy", "*"))
+    if request.connect:
+        options.append(("connect-to", f"::{request.connect}"))
     if request.body is not None:
         options.append(("data-binary", "@-"))
     # An empty value is said with a semicolon; a bare colon takes away what curl adds by itself.

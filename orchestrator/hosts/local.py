@@ -17,7 +17,6 @@ from orchestrator.hosts.output import Output
 from orchestrator.hosts.secret import Secret
 
 if TYPE_CHECKING:
-    import requests
     from docker import DockerClient
 
 TIMED_OUT = 124
@@ -94,14 +93,13 @@ class LocalHost:
         """Make an HTTP request from this machine; see ``Host.http``."""
         import requests
 
+        from orchestrator.hosts import web
+
         if fault := curl.fault(request):
             return HttpAnswer(0, error=fault)
         around = sys.exception()
         try:
-            with requests.Session() as session:
-                session.trust_env = not curl.is_loopback(request.url)
-                session.auth = lambda prepared: prepared  # keeps ~/.netrc out of it
-                return _answer(session, request)
+            return web.ask(request)
         except requests.Timeout:
             return HttpAnswer(0, error=f"no answer within {request.timeout:g} s")
         except (requests.RequestException, OSError, ValueError) as error:
@@ -234,27 +232,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         process.wait(shell.GRACE)
-
-
-def _answer(session: "requests.Session", request: HttpRequest) -> HttpAnswer:
-    import requests
-
-    deadline = time.monotonic() + request.timeout
-    with session.request(
-        request.method,
-        request.url,
-        headers={"Accept-Encoding": "identity", **request.headers},
-        data=request.body,
-        timeout=request.timeout,
-        allow_redirects=False,
-        stream=True,
-    ) as response:
-        body = bytearray()
-        for chunk in response.iter_content(_READ):
-            body += chunk
-            if time.monotonic() > deadline:
-                raise requests.Timeout
-        return HttpAnswer(response.status_code, bytes(body))
 
 
 def _cause(error: BaseException, around: BaseException | None) -> str:

@@ -79,12 +79,13 @@ def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: 
         base=base,
         generation_config=generation,
         release=resolver.release(spec.for_runtime("ollama"), seen.facts) if needs_release else None,
+        gateway_archive=resolver.gateway_archive() if section.expose == "gateway" else None,
         vendor_before=_vendor_before(mine, seen.facts),
         previous=running.summary if running else {},
         renderer=Renderer(templates),
     )
     wanted = {"ollama": ollama.wanted, "vllm": vllm.wanted}[runtime]
-    return wanted(inputs, [_port(running)] if running else [])
+    return wanted(inputs, _ports(running) if running else [])
 
 
 def _check_archive(spec: Spec, runtime: str, host: str) -> None:
@@ -129,5 +130,8 @@ def _vendor_before(mine: Manifest | None, facts: Facts) -> tuple[bool, bool] | N
     return (vendor.active, vendor.enabled) if vendor and vendor.unit else None
 
 
-def _port(manifest: Manifest) -> int:
-    return int(manifest.endpoint.probe_url.rpartition(":")[2])
+def _ports(manifest: Manifest) -> list[int]:
+    """The ports that a deployment holds as it is applied."""
+    endpoint = manifest.endpoint
+    places = [endpoint.probe_url, *([endpoint.gateway.connect] if endpoint.gateway else [])]
+    return [int(place.rpartition(":")[2]) for place in places]

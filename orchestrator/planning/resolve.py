@@ -83,6 +83,22 @@ class Resolver:
                 self._releases[key] = self._release(section, facts)
             return self._releases[key]
 
+    def gateway_archive(self) -> EngineRelease | None:
+        """The gateway's archive, where the user names one: a local one is read for its digest. Raises DeployError."""
+        section = self._spec.gateway
+        if section.archive is None:
+            return None
+        with self._lock:
+            if section.archive not in self._releases:
+                if "://" in section.archive:
+                    digest = section.archive_sha256 or ""  # the spec asks for it
+                    found = EngineRelease(version="", source=section.archive, sha256=digest, size=0)
+                else:
+                    path = Path(section.archive).expanduser().resolve()
+                    found = self._local_release(path, section.archive_sha256)
+                self._releases[section.archive] = found
+            return self._releases[section.archive]
+
     def _release(self, section: OllamaSpec, facts: Facts) -> EngineRelease:
         known = ollama_release(section.version, facts.arch)
         if section.archive and "://" not in section.archive:
@@ -99,7 +115,7 @@ class Resolver:
 
     def _local_release(self, path: Path, expected: str | None) -> EngineRelease:
         if not path.is_file():
-            raise RefusedError(f"there is no archive {path}", remedy="give --archive an existing .tar.zst or .tgz")
+            raise RefusedError(f"there is no archive {path}", remedy="name an existing file")
         size = path.stat().st_size
         digest = hashlib.sha256()
         with self._progress.task(f"read {path.name}", total=size, unit="bytes") as task, path.open("rb") as source:

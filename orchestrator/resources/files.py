@@ -5,7 +5,7 @@ import hashlib
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError, UnreachableError
-from orchestrator.hosts.base import UNKNOWN, Host, quote
+from orchestrator.hosts.base import UNKNOWN, Host, Result, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.observe import fields
@@ -20,12 +20,17 @@ def run_or_fail(host: Host, what: str, script: str, *, timeout: float = 120, rem
     Raises DeployError with its last lines, UnreachableError when the connection is lost meanwhile.
     """
     result = host.run(script, timeout=timeout)
+    if not result:
+        raise failed(host, what, result, remedy)
+    return result.stdout
+
+
+def failed(host: Host, what: str, result: Result, remedy: str = "") -> DeployError:
+    """The error of a script that did not succeed: with its last lines, or that the connection was lost meanwhile."""
     if result.exited == UNKNOWN:
         again = "run the same command again: it goes on from here"
-        raise UnreachableError(what, host=host.name, why=result.tail(), remedy=again)
-    if not result:
-        raise DeployError(what, host=host.name, why=result.tail(), remedy=remedy)
-    return result.stdout
+        return UnreachableError(what, host=host.name, why=result.tail(), remedy=again)
+    return DeployError(what, host=host.name, why=result.tail(), remedy=remedy)
 
 
 class Owned(Resource):

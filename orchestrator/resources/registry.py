@@ -8,10 +8,13 @@ from orchestrator.resources.account import Account
 from orchestrator.resources.container import Container
 from orchestrator.resources.converted import Converted
 from orchestrator.resources.files import ApiKey, Directory, File, UnitFile
+from orchestrator.resources.gateway_keys import GatewayKeys
+from orchestrator.resources.gateway_site import GatewaySite
 from orchestrator.resources.image import Image
 from orchestrator.resources.model_files import ModelFiles
 from orchestrator.resources.ollama_model import OllamaModel
 from orchestrator.resources.process import Process
+from orchestrator.resources.program import Program
 from orchestrator.resources.release import Release
 from orchestrator.resources.unit import Unit
 from orchestrator.resources.vendor import VendorEngine
@@ -24,10 +27,13 @@ AnyResource = Annotated[
     | Converted
     | Directory
     | File
+    | GatewayKeys
+    | GatewaySite
     | Image
     | ModelFiles
     | OllamaModel
     | Process
+    | Program
     | Release
     | Unit
     | UnitFile

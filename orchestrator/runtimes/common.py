@@ -19,7 +19,7 @@ SUPERVISOR_VERSION = "4.3.0"
 
 DEFAULT_PYTHON = "python3"
 
-_SOCKET_MAX = 100  # bytes; the kernel allows 107 for a Unix socket's path
+SOCKET_MAX = 100  # bytes; the kernel allows 107 for a Unix socket's path
 
 
 class Owner:
@@ -145,7 +145,7 @@ def _supervisor(inputs: Inputs, owner: Owner) -> list[AnyResource]:
     layout = inputs.layout
     config, venv, logs = _supervisor_places(layout)
     socket = f"{layout.state}/supervisor.sock"
-    if len(socket.encode()) > _SOCKET_MAX:
+    if len(socket.encode()) > SOCKET_MAX:
         raise RefusedError(
             f"the path {socket} is too long for a socket",
             host=inputs.facts.host,
@@ -193,15 +193,22 @@ def python_for(
     raise RefusedError(f"the host has no {name}", host=facts.host, remedy=remedy)
 
 
-def check_port(facts: Facts, name: str, bind: str, port: int, own_ports: Sequence[int]) -> None:
+def check_ports(facts: Facts, name: str, wanted: Sequence[tuple[str, int]], own_ports: Sequence[int]) -> None:
     """Refuse a port that somebody else listens on. ``own_ports`` are those of this very deployment, as it runs now."""
-    if port not in own_ports and facts.listening("127.0.0.1" if bind == "localhost" else bind, port):
-        raise RefusedError(
-            f"port {port} is taken by another program",
-            host=facts.host,
-            why=f"something already listens on it, and it is not the deployment {name}",
-            remedy=f"stop it (`ss -ltnp | grep {port}` on the host names it), or choose another --port",
-        )
+    for bind, port in wanted:
+        if port not in own_ports and facts.listening("127.0.0.1" if bind == "localhost" else bind, port):
+            option = "--port" if port == wanted[0][1] else "--engine-port"
+            raise RefusedError(
+                f"port {port} is taken by another program",
+                host=facts.host,
+                why=f"something already listens on it, and it is not the deployment {name}",
+                remedy=f"stop it (`ss -ltnp | grep {port}` on the host names it), or choose another {option}",
+            )
+
+
+def unique(resources: Sequence[AnyResource]) -> tuple[AnyResource, ...]:
+    """Each once: what several parts of a deployment stand on comes with each of them."""
+    return tuple({item.address: item for item in resources}.values())
 
 
 def require_tools(facts: Facts, tools: Sequence[str], purpose: str) -> None:

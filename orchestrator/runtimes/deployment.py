@@ -46,7 +46,7 @@ class Deployment(BaseModel):
 
 
 class EngineRelease(BaseModel):
-    """The Ollama archive to install: from ``source`` (URL, or path on the controller), with this digest.
+    """An archive to install: from ``source`` (URL, or path on the controller), with this digest.
 
     ``version`` is empty where nobody says which it is: an archive of the user's own, without a version.
     """
@@ -68,7 +68,8 @@ class Inputs(BaseModel):
     """What a runtime decides from: nothing else goes in, so the same inputs always give the same deployment.
 
     ``base`` are tokenizer and config files for a GGUF on vLLM; ``generation_config`` the model's own one, where known;
-    ``release`` the archive to install, for Ollama; ``vendor_before`` whether a vendor's unit was active and enabled
+    ``release`` the archive to install, for Ollama; ``gateway_archive`` Caddy's, where the user names one;
+    ``vendor_before`` whether a vendor's unit was active and enabled
     before deployctl; ``previous`` the summary of the same deployment, where it is already applied.
     """
 
@@ -80,6 +81,7 @@ class Inputs(BaseModel):
     base: ResolvedFiles | None = None
     generation_config: dict[str, object] = {}
     release: EngineRelease | None = None
+    gateway_archive: EngineRelease | None = None
     vendor_before: tuple[bool, bool] | None = None
     previous: dict[str, str] = {}
     renderer: Renderer

@@ -15,23 +15,23 @@ from orchestrator.runtimes.common import (
     Owner,
     accounts,
     base_directories,
-    check_port,
+    check_ports,
     model_directory,
     model_files,
     require_tools,
     supervised_service,
     systemd_service,
+    unique,
 )
 from orchestrator.runtimes.deployment import (
     Deployment,
     EngineRelease,
     Inputs,
-    client_url,
     fingerprint,
-    is_loopback,
-    loopback_url,
 )
-from orchestrator.spec import OllamaSpec, Sampling, Spec, model_for, ollama_model_name
+from orchestrator.runtimes.front import front
+from orchestrator.runtimes.gateway import GatewayFor
+from orchestrator.spec import OllamaSpec, Sampling, Spec, engine_port, listening, model_for, ollama_model_name
 
 ACCOUNT = "ollama"
 
@@ -39,15 +39,17 @@ ACCOUNT = "ollama"
 def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
     """What Ollama needs on this host. Raises RefusedError for a missing prerequisite, UsageError for a bad template."""
     spec, section = inputs.spec, inputs.spec.for_runtime("ollama")
-    vendor = _vendor(inputs, section)
+    vendor, way_in = _vendor(inputs, section), front(spec, section)
     owner = Owner(inputs.facts, ACCOUNT)
     _check(inputs, section, vendor, own_ports)
+    gateway = GatewayFor(inputs, "ollama", section.name, way_in) if way_in.gateway else None
     home = inputs.layout.deployment_data(section.name)
     store = vendor.models if vendor and vendor.unit else f"{home}/models"
     resources: list[AnyResource] = base_directories(inputs.layout, owner, section.name)
     binary = vendor.binary if vendor else f"{inputs.layout.opt}/ollama/{_release(inputs).label}/bin/ollama"
     if not (vendor and vendor.unit):
         resources += [*accounts(inputs.facts, owner, home), owner.directory(home, mode="750", engine=True, keep=True)]
+    resources += gateway.before() if gateway else []
     engine = _used(inputs, section, vendor) if vendor else _install(inputs, owner)
     resources += engine
     resources += model_files(inputs, owner, inputs.model, model_for(spec, "ollama").delivery)
@@ -55,23 +57,24 @@ def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
     resources += service
     modelfile = owner.file(f"{inputs.layout.deployment_config(section.name)}/Modelfile", _modelfile(inputs))
     resources += [modelfile, _model(inputs, section, owner, vendor, binary, store, modelfile.path, modelfile.digest)]
-    exposed = not is_loopback(section.bind)
+    resources += gateway.after() if gateway else []
     return Deployment(
         name=section.name,
         runtime="ollama",
-        resources=tuple(resources),
+        resources=unique(resources),
         service=service[-1].address,
         endpoint=Endpoint(
             runtime="ollama",
-            url=client_url(section.bind, section.port, inputs.facts),
-            probe_url=loopback_url(section.bind, section.port),
+            url=way_in.client_url(inputs.facts),
+            probe_url=way_in.engine_url,
+            gateway=gateway.endpoint if gateway else None,
             model=ollama_model_name(spec),
             expected_version=None if vendor else _release(inputs).version or None,
         ),
-        exposed=exposed,
+        exposed=way_in.exposed,
         summary=_summary(inputs, section),
         notes=_notes(section, vendor),
-        warnings=_warnings(section, exposed),
+        warnings=gateway.warnings() if gateway else _warnings(section, way_in.exposed),
     )
 
 
@@ -112,7 +115,7 @@ def environment(section: OllamaSpec, home: str, store: str) -> list[tuple[str, s
     flags = {True: "1", False: "0", None: None}
     named = {
         "HOME": home or None,
-        "OLLAMA_HOST": f"[{section.bind}]:{section.port}" if ":" in section.bind else f"{section.bind}:{section.port}",
+        "OLLAMA_HOST": _host(section),
         "OLLAMA_MODELS": store if home else None,
         "OLLAMA_CONTEXT_LENGTH": str(section.context),
         "OLLAMA_NUM_PARALLEL": str(section.num_parallel),
@@ -126,6 +129,12 @@ def environment(section: OllamaSpec, home: str, store: str) -> list[tuple[str, s
         **section.env,
     }
     return [(name, value) for name, value in named.items() if value is not None]
+
+
+def _host(section: OllamaSpec) -> str:
+    """Where the server listens, as OLLAMA_HOST has it."""
+    bind = section.bind if section.expose == "direct" else "127.0.0.1"
+    return f"[{bind}]:{engine_port(section)}" if ":" in bind else f"{bind}:{engine_port(section)}"
 
 
 def _check(inputs: Inputs, section: OllamaSpec, vendor: VendorOllama | None, own_ports: Sequence[int]) -> None:
@@ -145,7 +154,7 @@ def _check(inputs: Inputs, section: OllamaSpec, vendor: VendorOllama | None, own
         require_tools(facts, ["curl", "tar", unpack, "sha256sum"], "Ollama's archive")
     require_tools(facts, ["curl", "sha256sum"], "creating models in Ollama")
     taken_over = [section.port] if vendor and vendor.active else []
-    check_port(facts, section.name, section.bind, section.port, [*own_ports, *taken_over])
+    check_ports(facts, section.name, listening(section), [*own_ports, *taken_over])
 
 
 def _release(inputs: Inputs) -> EngineRelease:
@@ -267,7 +276,7 @@ def _model(
     account = vendor.user if vendor and vendor.unit else owner.account
     return OllamaModel(
         name=ollama_model_name(inputs.spec),
-        api=loopback_url(section.bind, section.port),
+        api=front(inputs.spec, section).engine_url,
         binary=binary,
         modelfile=modelfile,
         modelfile_sha256=digest,

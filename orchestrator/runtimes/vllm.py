@@ -18,18 +18,21 @@ from orchestrator.runtimes.common import (
     Owner,
     accounts,
     base_directories,
-    check_port,
+    check_ports,
     model_directory,
     model_files,
     python_for,
     require_tools,
     supervised_service,
     systemd_service,
+    unique,
 )
 from orchestrator.runtimes.conversion import conversion
-from orchestrator.runtimes.deployment import Deployment, Inputs, client_url, fingerprint, is_loopback, loopback_url
+from orchestrator.runtimes.deployment import Deployment, Inputs, fingerprint
+from orchestrator.runtimes.front import front
+from orchestrator.runtimes.gateway import GatewayFor
 from orchestrator.runtimes.vllm_args import validate
-from orchestrator.spec import VllmSpec, model_for, served_name
+from orchestrator.spec import VllmSpec, listening, model_for, served_name
 from orchestrator.spec.catalogue import VllmBuild, choose_vllm, version_of_image
 from orchestrator.templating.container import ContainerSpec, docker_run_line, parse_container
 
@@ -63,7 +66,8 @@ class _Wanted:
         )
         self.build = self._build()
         self.container = self.section.runner == "container"
-        self.exposed = not is_loopback(self.section.bind)
+        self.front = front(self.spec, self.section)
+        self.gateway = GatewayFor(inputs, "vllm", self.section.name, self.front) if self.front.gateway else None
         self.config = self.layout.deployment_config(self.section.name)
         self.data = self.layout.deployment_data(self.section.name)
         self.share = gpus.share(self.section.gpu_mem, self.gpus, inputs.previous)
@@ -99,7 +103,7 @@ class _Wanted:
 
     def _check(self, own_ports: Sequence[int]) -> None:
         host = self.facts.host
-        check_port(self.facts, self.section.name, self.section.bind, self.section.port, own_ports)
+        check_ports(self.facts, self.section.name, listening(self.section), own_ports)
         if self.container and not self.facts.docker:
             raise RefusedError(
                 "the host has no usable Docker Engine",
@@ -133,6 +137,7 @@ class _Wanted:
     def deployment(self) -> Deployment:
         """The resources in order, and where the endpoint will be."""
         resources: list[AnyResource] = base_directories(self.layout, self.owner, self.section.name)
+        resources += self.gateway.before() if self.gateway else []
         engine = self._engine()
         resources += [*engine, *self._model()]
         generation = self._generation_config()
@@ -141,13 +146,14 @@ class _Wanted:
         resources += [key] if key else []
         service = self._service(engine[-1], generation, key)
         resources += service
+        resources += self.gateway.after() if self.gateway else []
         return Deployment(
             name=self.section.name,
             runtime="vllm",
-            resources=tuple({item.address: item for item in resources}.values()),  # model and base may share folders
+            resources=unique(resources),
             service=service[-1].address,
             endpoint=self._endpoint(key),
-            exposed=self.exposed,
+            exposed=self.front.exposed,
             summary=self._summary(),
             notes=self._notes(),
             warnings=self._warnings(),
@@ -213,7 +219,7 @@ class _Wanted:
 
     def _key(self) -> ApiKey | None:
         """vLLM's own key, where it can be reached from outside without a gateway (DESIGN 5.20)."""
-        if not self.exposed:
+        if not self.front.exposed:
             return None
         user, group = self.owner.files if self.container else self.owner.engine
         return ApiKey(path=f"{self.config}/api-key", config=f"{self.config}/api-key.yaml", owner=user, group=group)
@@ -235,7 +241,7 @@ class _Wanted:
             key=key.config if key else None,
             cache=self.data,
         )
-        serve = self._arguments(paths, self.section.bind, self.section.port)
+        serve = self._arguments(paths, self.front.engine_bind, self.front.engine_port)
         environment = command.environment(self.section, self.device, paths, self.facts.memory_total)
         environment += command.temporary(self.data)
         words = [*(part.replace("@venv", self._venv().path) for part in self.build.serve), paths.model, *serve]
@@ -308,7 +314,9 @@ class _Wanted:
             "command": [paths.model, *self._arguments(paths, "0.0.0.0", INSIDE_PORT)],  # noqa: S104  (in its own network)
             "environment": command.environment(section, self.device, paths, self.facts.memory_total),
             "mounts": [{"source": source, "target": target, "read_only": ro} for source, target, ro in mounts],
-            "ports": [{"host_ip": self._bind_address(), "host_port": section.port, "container_port": INSIDE_PORT}],
+            "ports": [
+                {"host_ip": self._bind_address(), "host_port": self.front.engine_port, "container_port": INSIDE_PORT}
+            ],
             "gpus": (section.gpus if section.gpus == "all" else list(section.gpus)) if self.device == "cuda" else None,
             "ipc": "host" if many and section.shm_size is None else None,
             "shm_size_bytes": _bytes(section.shm_size) or (None if many else DEFAULT_SHM_BYTES),
@@ -326,16 +334,16 @@ class _Wanted:
         }
 
     def _bind_address(self) -> str:
-        return "127.0.0.1" if self.section.bind == "localhost" else self.section.bind
+        return "127.0.0.1" if self.front.engine_bind == "localhost" else self.front.engine_bind
 
     # What is said of it
 
     def _endpoint(self, key: ApiKey | None) -> Endpoint:
-        base = loopback_url(self.section.bind, self.section.port)
         return Endpoint(
             runtime="vllm",
-            url=client_url(self.section.bind, self.section.port, self.facts),
-            probe_url=base,
+            url=self.front.client_url(self.facts),
+            probe_url=self.front.engine_url,
+            gateway=self.gateway.endpoint if self.gateway else None,
             model=served_name(self.spec),
             key_file=key.path if key else None,
             expected_version=self.build.version,
@@ -360,8 +368,8 @@ class _Wanted:
         return tuple(note for note in notes if note)
 
     def _warnings(self) -> tuple[str, ...]:
-        warnings = list(command.unsaid(self.spec.sampling))
-        if self.exposed:
+        warnings = [*command.unsaid(self.spec.sampling), *(self.gateway.warnings() if self.gateway else ())]
+        if self.front.exposed:
             warnings.append(
                 f"vLLM is open on {self.section.bind}:{self.section.port}: its key guards /v1 but not /invocations, "
                 "/tokenize, /metrics and others"

@@ -4,6 +4,7 @@ from orchestrator.spec.inventory import HostEntry, Inventory
 from orchestrator.spec.load import DEFAULT_FILE, load_spec
 from orchestrator.spec.models import (
     RUNTIMES,
+    GatewaySpec,
     HubSpec,
     ModelSpec,
     OllamaSpec,
@@ -11,6 +12,8 @@ from orchestrator.spec.models import (
     Spec,
     TokenIds,
     VllmSpec,
+    engine_port,
+    listening,
     model_for,
     ollama_model_name,
     served_name,
@@ -22,6 +25,7 @@ from orchestrator.spec.tokens import human_tokens
 __all__ = [
     "DEFAULT_FILE",
     "RUNTIMES",
+    "GatewaySpec",
     "HostEntry",
     "HubSpec",
     "Inventory",
@@ -31,7 +35,9 @@ __all__ = [
     "Spec",
     "TokenIds",
     "VllmSpec",
+    "engine_port",
     "human_tokens",
+    "listening",
     "load_spec",
     "model_for",
     "ollama_model_name",

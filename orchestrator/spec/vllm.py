@@ -17,7 +17,6 @@ from orchestrator.spec.fields import (
     Name,
     Port,
     Reading,
-    Section,
     Tokens,
     Version,
     Word,
@@ -25,6 +24,7 @@ from orchestrator.spec.fields import (
     inside,
     read_tokens,
 )
+from orchestrator.spec.gateway import Served
 from orchestrator.spec.model import ModelSpec, own_model
 from orchestrator.spec.secrets import secret_name, secret_value
 
@@ -94,7 +94,7 @@ def _env(variables: dict[str, str]) -> dict[str, str]:
 Arguments = Annotated[tuple[Argument, ...], AfterValidator(_arguments)]
 
 
-class VllmSpec(Section):
+class VllmSpec(Served):
     """vLLM: one server, one model, OpenAI-compatible at ``http://BIND:PORT/v1``."""
 
     name: Name = Field(default="vllm", description="Name of the deployment on its hosts.", examples=["vllm"])
@@ -125,10 +125,10 @@ class VllmSpec(Section):
     )
     bind: Bind = Field(
         default="127.0.0.1",
-        description="Address to listen on. Anything but loopback exposes paths that vLLM's key does not guard.",
+        description="Address where clients come in. Anything but loopback opens it to other machines.",
         examples=["127.0.0.1"],
     )
-    port: Port = Field(default=5000, description="TCP port to listen on.", examples=[5000])
+    port: Port = Field(default=5000, description="TCP port where clients come in.", examples=[5000])
     gpu_mem: Annotated[float, Strict(), Field(gt=0, le=1)] = Field(
         default=1.0,
         description="Share of a GPU's memory to take. 1.0 means all that is free, and is translated to what starts.",

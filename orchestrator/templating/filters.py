@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
+from orchestrator.templating.caddy import caddy, caddy_addresses, caddy_name, caddy_pattern
 from orchestrator.templating.modelfile import modelfile, modelfile_parameter
 from orchestrator.templating.supervisor import (
     supervisor,
@@ -83,6 +84,10 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     for function in (
         absolute,
         arguments,
+        caddy,
+        caddy_addresses,
+        caddy_name,
+        caddy_pattern,
         comment,
         envfile,
         json,
