@@ -213,6 +213,26 @@ class HistoryDocument(TypedDict):
     errors: list[Failure]
 
 
+class KnownKey(TypedDict):
+    """A key, without its secret."""
+
+    host: str
+    deployment: str
+    name: str
+    role: Literal["user", "admin", "metrics"]
+    created: int
+    expires: int | None
+
+
+class KeysDocument(TypedDict):
+    """Of ``keys``."""
+
+    schema: str
+    exit_code: int
+    keys: list[KnownKey]
+    errors: list[Failure]
+
+
 DOCUMENTS: dict[str, type] = {
     "deployctl.version/1": VersionDocument,
     "deployctl.hosts/1": HostsDocument,
@@ -224,6 +244,7 @@ DOCUMENTS: dict[str, type] = {
     "deployctl.rollback/1": AppliedDocument,
     "deployctl.status/1": StatusDocument,
     "deployctl.history/1": HistoryDocument,
+    "deployctl.keys/1": KeysDocument,
     "deployctl.logs/1": LogsDocument,
     "deployctl.down/1": DownDocument,
     "deployctl.error/1": ErrorDocument,

@@ -10,7 +10,6 @@ from orchestrator.errors import RefusedError
 if TYPE_CHECKING:
     from orchestrator.cli.documents import HistoryDocument, Past
     from orchestrator.hosts.base import Host
-    from orchestrator.planning.deploy import Survey
     from orchestrator.planning.generation import Generation
     from orchestrator.planning.manifest import Manifest
 
@@ -41,7 +40,7 @@ def history(name: str, **options: Any) -> int:
 
     def one(host: "Host") -> "tuple[int, tuple[Generation, ...]]":
         seen = survey(host, session.scope)
-        manifest = _named(seen, name)
+        manifest = seen.deployed(name)
         return manifest.generation, read_generations(host, seen.facts.layout.deployment_state(manifest.name))
 
     try:
@@ -116,10 +115,10 @@ def rollback(name: str, number: int | None, **options: Any) -> int:
         with Locks(session, command, options["lock_wait"]) as locks:
 
             def one(host: "Host") -> Work:
-                manifest = _named(survey(host, session.scope), name)
+                manifest = survey(host, session.scope).deployed(name)
                 locks.take(host, (manifest.name,))
                 seen = survey(host, session.scope)  # anew: another run may just have ended
-                manifest = _named(seen, name)
+                manifest = seen.deployed(name)
                 target = number or _healthy_before(manifest, host.name)
                 return Work(host, seen, [return_to(host, seen, manifest, target)])
 
@@ -142,10 +141,3 @@ def _healthy_before(manifest: "Manifest", host: str) -> int:
             f"{manifest.name} has no earlier healthy generation", host=host, remedy=f"deployctl history {manifest.name}"
         )
     return target.number
-
-
-def _named(seen: "Survey", name: str) -> "Manifest":
-    found = next((item for item in seen.manifests if name in (item.name, item.runtime) and item.status != "down"), None)
-    if found is None:
-        raise RefusedError(f"{name} is not deployed", host=seen.facts.host, remedy="deployctl status")
-    return found

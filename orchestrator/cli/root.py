@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator import __version__
-from orchestrator.cli import down, history, hosts, logs, plan, render, schema, status, up, version
+from orchestrator.cli import down, history, hosts, keys, logs, plan, render, schema, status, up, version
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def group() -> None:
 
 for verb in (
     *(up.up, plan.plan, plan.apply, down.down, status.status, logs.logs, history.history, history.rollback),
-    *(render.render, hosts.hosts, schema.schema, version.version),
+    *(keys.keys, render.render, hosts.hosts, schema.schema, version.version),
 ):
     group.add_command(verb)
 

@@ -31,6 +31,14 @@ class Survey:
         """The manifest of a deployment."""
         return next((manifest for manifest in self.manifests if manifest.name == name), None)
 
+    def deployed(self, name: str) -> Manifest:
+        """What is deployed under that name, or of that runtime. Raises RefusedError."""
+        alive = [manifest for manifest in self.manifests if manifest.status != "down"]
+        found = self.manifest(name) or next((manifest for manifest in alive if manifest.runtime == name), None)
+        if found not in alive:
+            raise RefusedError(f"{name} is not deployed", host=self.facts.host, remedy="deployctl status")
+        return found
+
 
 def glance(host: Host, scope: Scope | None) -> Survey:
     """Observe a host, whatever can be read of it. Raises UnreachableError, RefusedError."""
