@@ -22,13 +22,12 @@ LONGEST_ARRAY = 1024  # values of an array that are kept: enough for one of ever
 _BLOCK = 1 << 20  # bytes read at once
 _MOST_PAIRS = 1 << 15
 _MOST_TENSORS = 1 << 15  # the largest models have some thousand
-_MOST_WALKED = 1 << 21  # texts and arrays in arrays; the largest vocabularies with merges have a million
+_MOST_TEXTS = 1 << 21  # of arrays, passed over one by one; the largest vocabularies with merges have a million
 _MOST_KEPT = 4 << 20  # bytes of names and texts, and those of the values of arrays
 _VALUE = 32  # bytes that Python takes for one
 _LONGEST_KEY = 1 << 16  # bytes, by the format
 _LONGEST_NAME = 1 << 10  # bytes of a tensor's name; the format says 64, and writers go beyond it
 _LONGEST_TEXT = 1 << 10  # bytes kept of a text: nothing here reads a chat template, only whether there is one
-_DEEPEST = 4  # arrays in arrays
 _MOST_DIMENSIONS = 4  # by the format
 
 _STRING, _ARRAY = 8, 9
@@ -37,7 +36,7 @@ _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 
 @dataclass(frozen=True)
 class Length:
-    """All that is kept of an array that is long, holds arrays, or a number that is not finite."""
+    """All that is kept of an array that is long, or holds a number that is not finite."""
 
     count: int
 
@@ -84,14 +83,29 @@ class Source(Protocol):
         """The next bytes: at least one and at most ``count``, none at the end."""
 
 
-def read_header(source: Source, size: int | None = None) -> GgufHeader:
+def read_header(source: Source, size: int | None = None, name: str = "This") -> GgufHeader:
     """Read the header at the beginning of a GGUF file, whose ``size`` in bytes may be known.
 
-    Raises UsageError for anything that is no whole GGUF: also when the file is shorter than its tensors.
+    Raises UsageError, with the file's ``name``, for anything that is no whole GGUF: also when the file is shorter than
+    its tensors.
     """
-    reader = _Reader(source)
+    try:
+        return _header(_Reader(source), size)
+    except _DamagedError as error:
+        raise UsageError(
+            f"{name} is not a whole GGUF file", why=str(error), remedy="Download or convert the model again."
+        ) from None
+
+
+def read_file(path: Path) -> GgufHeader:
+    """The header of the file at ``path``. Raises UsageError when it is no whole GGUF, OSError when it is unreadable."""
+    with path.open("rb") as file:
+        return read_header(file, path.stat().st_size, str(path))
+
+
+def _header(reader: "_Reader", size: int | None) -> GgufHeader:
     if reader.take(4) != MAGIC:
-        raise _damaged("it does not begin with GGUF")
+        raise _DamagedError("it does not begin with GGUF")
     version = _version(reader.take(4))
     tensors, pairs = reader.count("tensors", _MOST_TENSORS), reader.count("metadata values", _MOST_PAIRS)
     metadata = _once((_pair(reader) for _ in range(pairs)), "key")
@@ -100,18 +114,12 @@ def read_header(source: Source, size: int | None = None) -> GgufHeader:
     offset = _aligned(reader.position, _alignment(plain))
     found, end = _sized(infos, None if size is None else size - offset)
     if size is not None and offset + end > size:
-        raise _damaged(f"it has {size} of {offset + end} bytes")
+        raise _DamagedError(f"it has {size} of {offset + end} bytes")
     return GgufHeader(version, plain, found, offset, size or offset + end)
 
 
-def read_file(path: Path) -> GgufHeader:
-    """The header of the file at ``path``. Raises UsageError when it is no whole GGUF, OSError when it is unreadable."""
-    with path.open("rb") as file:
-        return read_header(file, path.stat().st_size)
-
-
-def _damaged(why: str) -> UsageError:
-    return UsageError("This is not a whole GGUF file", why=why, remedy="Download or convert the model again.")
+class _DamagedError(Exception):
+    """What is wrong with the header."""
 
 
 class _Reader:
@@ -123,7 +131,7 @@ class _Reader:
         self._at = 0  # in the block
         self._before = 0  # bytes of earlier blocks
         self._kept = 0
-        self._walked = 0
+        self._texts = 0
 
     @property
     def position(self) -> int:
@@ -132,13 +140,13 @@ class _Reader:
     def _fill(self, count: int) -> None:
         """Have ``count`` bytes at hand."""
         if self.position + count > LARGEST_HEADER:
-            raise _damaged(f"its header is larger than {LARGEST_HEADER} bytes")
+            raise _DamagedError(f"its header is larger than {LARGEST_HEADER} bytes")
         parts, there = [self._block[self._at :]], len(self._block) - self._at
         self._before, self._at = self.position, 0
         while there < count:
             block = self._source.read(min(_BLOCK, LARGEST_HEADER - self._before - there))
             if not block:
-                raise _damaged("it ends within its header")
+                raise _DamagedError("it ends within its header")
             parts.append(block)
             there += len(block)
         self._block = b"".join(parts)
@@ -167,26 +175,20 @@ class _Reader:
     def count(self, what: str, most: int) -> int:
         found = self.integer("<Q")
         if found > most:
-            raise _damaged(f"it claims {found} {what}")
+            raise _DamagedError(f"it claims {found} {what}")
         return found
 
     def keep(self, count: int) -> None:
         """Count what stays in memory."""
         self._kept += count
         if self._kept > _MOST_KEPT:
-            raise _damaged(f"its names and values take more than {_MOST_KEPT} bytes")
-
-    def walk(self, count: int) -> None:
-        """Count what cannot be passed over at once, so that a header costs seconds at most."""
-        self._walked += count
-        if self._walked > _MOST_WALKED:
-            raise _damaged(f"its arrays hold more than {_MOST_WALKED} texts")
+            raise _DamagedError(f"its names and values take more than {_MOST_KEPT} bytes")
 
     def text(self, longest: int = _LONGEST_TEXT) -> str:
         """A text; of one longer than ``longest`` bytes only the beginning is kept."""
         length = self.integer("<Q")
         if length > LARGEST_HEADER:
-            raise _damaged("a text in it is longer than a header may be")
+            raise _DamagedError("a text in it is longer than a header may be")
         kept = min(length, longest)
         self.keep(kept)
         text = self.take(kept).decode("utf-8", "replace")
@@ -195,6 +197,9 @@ class _Reader:
 
     def skip_texts(self, count: int) -> None:
         """Pass over an array of texts; written out, since a vocabulary holds hundreds of thousands."""
+        self._texts += count
+        if self._texts > _MOST_TEXTS:
+            raise _DamagedError(f"its arrays hold more than {_MOST_TEXTS} texts")
         length_of = struct.Struct("<Q").unpack_from
         for _ in range(count):
             at = self._at
@@ -204,7 +209,7 @@ class _Reader:
             (length,) = length_of(self._block, at)
             self._at = at + 8
             if length > LARGEST_HEADER:
-                raise _damaged("a text in it is longer than a header may be")
+                raise _DamagedError("a text in it is longer than a header may be")
             if self._at + length > len(self._block):
                 self.skip(length)
             else:
@@ -216,15 +221,15 @@ def _version(raw: bytes) -> int:
     if version in (2, 3):
         return version
     if struct.unpack(">I", raw)[0] in (1, 2, 3):
-        raise _damaged("it is big endian, for machines that are no hosts of ours")
-    raise _damaged(f"its version is {version}; 2 and 3 are known")
+        raise _DamagedError("it is big endian, for machines that are no hosts of ours")
+    raise _DamagedError(f"its version is {version}; 2 and 3 are known")
 
 
 def _once(pairs: Iterable[tuple[str, T]], what: str) -> dict[str, T]:
     found: dict[str, T] = {}
     for name, value in pairs:
         if name in found:
-            raise _damaged(f"it has the {what} {name[:100]!r} twice")
+            raise _DamagedError(f"it has the {what} {name[:100]!r} twice")
         found[name] = value
     return found
 
@@ -237,7 +242,7 @@ def _pair(reader: _Reader) -> tuple[str, Value | None]:
 def _value(reader: _Reader, kind: int) -> Value | None:
     """A metadata value; None for a number that says nothing."""
     if kind == _ARRAY:
-        return _array(reader, 0)
+        return _array(reader)
     return _scalar(reader, kind)
 
 
@@ -245,34 +250,28 @@ def _scalar(reader: _Reader, kind: int) -> Scalar | None:
     if kind == _STRING:
         return reader.text()
     if kind not in _SCALARS:
-        raise _damaged(f"it holds a value of unknown kind {kind}")
+        raise _DamagedError(f"it holds a value of unknown kind {kind}")
     number = reader.number(_SCALARS[kind])
     return number if math.isfinite(number) else None
 
 
-def _array(reader: _Reader, depth: int) -> Value:
+def _array(reader: _Reader) -> Value:
     inner, count = reader.integer("<I"), reader.integer("<Q")
+    if inner == _ARRAY:  # allowed by the format, refused by llama.cpp's reader
+        raise _DamagedError("it holds an array of arrays")
+    if inner != _STRING and inner not in _SCALARS:
+        raise _DamagedError(f"it holds a value of unknown kind {inner}")
     if count > LARGEST_HEADER:
-        raise _damaged(f"an array in it claims {count} values")
-    if inner in (_ARRAY, _STRING):
-        reader.walk(count)
-    if inner == _ARRAY:
-        if depth == _DEEPEST:
-            raise _damaged(f"its arrays are nested more than {_DEEPEST} deep")
-        for _ in range(count):
-            _array(reader, depth + 1)
-        return Length(count)
-    if depth == 0 and count <= LONGEST_ARRAY:
+        raise _DamagedError(f"an array in it claims {count} values")
+    if count <= LONGEST_ARRAY:
         reader.keep(_VALUE * count)
         values = [_scalar(reader, inner) for _ in range(count)]
         known = tuple(value for value in values if value is not None)
         return known if len(known) == count else Length(count)
     if inner == _STRING:
         reader.skip_texts(count)
-    elif inner in _SCALARS:
-        reader.skip(count * struct.calcsize(_SCALARS[inner]))
     else:
-        raise _damaged(f"it holds a value of unknown kind {inner}")
+        reader.skip(count * struct.calcsize(_SCALARS[inner]))
     return Length(count)
 
 
@@ -289,17 +288,17 @@ def _tensor_info(reader: _Reader) -> tuple[str, _Info]:
     name = reader.text(_LONGEST_NAME)
     dimensions = reader.integer("<I")
     if dimensions > _MOST_DIMENSIONS:
-        raise _damaged(f"the tensor {name[:100]!r} claims {dimensions} dimensions")
+        raise _DamagedError(f"the tensor {name[:100]!r} claims {dimensions} dimensions")
     shape = struct.unpack(f"<{dimensions}Q", reader.take(8 * dimensions))
     if math.prod(shape) >= 1 << 63:
-        raise _damaged(f"the tensor {name[:100]!r} claims more than 2^63 values")
+        raise _DamagedError(f"the tensor {name[:100]!r} claims more than 2^63 values")
     return name, _Info(reader.integer("<I"), shape, reader.integer("<Q"))
 
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
     found = metadata.get("general.alignment", 32)
     if not isinstance(found, int) or not 0 < found <= 1 << 20 or found & (found - 1):
-        raise _damaged("its alignment is no power of two")
+        raise _DamagedError("its alignment is no power of two")
     return found
 
 

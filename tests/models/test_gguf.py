@@ -127,9 +127,8 @@ def test_a_type_that_is_not_known_takes_what_its_offsets_leave() -> None:
         (gguf(pair("a", 9, array(8, HUGE))), "claims"),
         (gguf(pair("a", 9, array(0, HUGE))), "claims"),
         (gguf(pair("a", 9, array(8, 1 << 22))), "more than 2097152 texts"),
-        (gguf(pair("a", 9, array(9, 1 << 22))), "more than 2097152 texts"),
         (gguf(pair("a", 9, array(10, LARGEST_HEADER))), "ends within"),
-        (gguf(pair("a", 9, struct.pack("<IQ", 9, 1) * 9)), "nested"),
+        (gguf(pair("a", 9, struct.pack("<IQ", 9, 1) * 9)), "an array of arrays"),
         (gguf(pair("a", 9, array(99, 1))), "unknown kind 99"),
         (gguf(pair("a", 9, array(99, 5000))), "unknown kind 99"),
         (gguf(pair("a", 99, b"")), "unknown kind 99"),
@@ -188,11 +187,6 @@ LONG_TEXT = struct.pack("<Q", 8000) + b"\xf0\x9f\x98\x80" + b"k" * 7996  # a wid
 HOSTILE = {
     "keys that are long": (gguf(counts=(0, MOST))[:24], LONG_TEXT + struct.pack("<IB", 0, 1)),
     "texts that are long": (gguf(counts=(0, MOST))[:24], text("k") + struct.pack("<I", 8) + LONG_TEXT),
-    "arrays of many arrays": (
-        gguf(pair("a", 9, array(9, 1 << 21)), counts=(0, 1))[: 24 + 9 + 4 + 12],
-        array(0, 0),
-    ),
-    "an array of many texts": (gguf(pair("a", 9, array(8, 1 << 21)), counts=(0, 1))[: 24 + 9 + 4 + 12], bytes(8)),
     "a text without end": (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, LARGEST_HEADER), b"x"),
 }
 
