@@ -60,8 +60,9 @@ format: venv ## put the code in ruff's format
 
 lock: venv ## resolve requirements/*.lock anew; UPGRADE=1 takes newer versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/runtime.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group dev requirements/build.in \
-		-c requirements/runtime.lock -o requirements/dev.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra report -c requirements/runtime.lock -o requirements/report.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra report --group dev requirements/build.in \
+		-c requirements/report.lock -o requirements/dev.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/bench.in -o requirements/bench.lock
 	@! grep -nE '^-|https?://|file:' requirements/*.lock || { echo "a lock names an index or a path" >&2; exit 1; }
 

@@ -2,6 +2,17 @@
 
 from orchestrator.facts.gather import gather
 from orchestrator.facts.layout import Layout, Scope
-from orchestrator.facts.model import Facts, Gpu, Listener, Python, VendorOllama
+from orchestrator.facts.model import Facts, Gpu, GpuProcess, Listener, MigInstance, Python, VendorOllama
 
-__all__ = ["Facts", "Gpu", "Layout", "Listener", "Python", "Scope", "VendorOllama", "gather"]
+__all__ = [
+    "Facts",
+    "Gpu",
+    "GpuProcess",
+    "Layout",
+    "Listener",
+    "MigInstance",
+    "Python",
+    "Scope",
+    "VendorOllama",
+    "gather",
+]

@@ -2,59 +2,70 @@
 
 import base64
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from typing import get_args
 
 from orchestrator.errors import DeployError, RefusedError
+from orchestrator.facts import nvml, smi
+from orchestrator.facts.answers import Answers
 from orchestrator.facts.layout import Layout, Scope
 from orchestrator.facts.model import Arch, Facts, Gpu, Listener, Python, VendorOllama
-from orchestrator.hosts.base import Host, quote
+from orchestrator.hosts.base import Host, Result, quote
 
-_TOOLS = ("curl", "tar", "zstd", "gzip", "sha256sum", "docker", "systemctl", "base64", "ss", "nvidia-smi", "cc", "gcc")
+_TOOLS = (
+    *("curl", "tar", "zstd", "gzip", "sha256sum", "base64", "flock", "timeout", "docker", "systemctl", "ss"),
+    *("nvidia-smi", "cc", "gcc"),
+)
 
 _PROC_LISTENER = re.compile("([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})")
 
 
-def gather(host: Host, *, scope: Scope | None = None) -> Facts:
-    """Observe a host in one round trip.
+Known = tuple[tuple[Gpu, ...], str] | None
+"""GPUs and what is wrong with others, where the driver's own library told."""
+
+
+Ask = Callable[[str], Result]
+"""Has a script run on the host, perhaps together with something else."""
+
+
+def gather(host: Host, *, scope: Scope | None = None, ask: Ask | None = None) -> Facts:
+    """Observe a host in one round trip, or in one that ``ask`` makes anyway.
 
     ``scope`` forces system-wide or per-user directories; None takes what the login allows.
     Raises UnreachableError, RefusedError (not Linux on a supported processor; system scope without root).
     """
-    settings = f"tools={quote(' '.join(_TOOLS))} scope={quote(scope or 'auto')}\n"
-    script = settings + files(__package__).joinpath("gather.sh").read_text(encoding="utf-8")
-    result = host.run(script, timeout=60)
-    pairs = [tuple(line.split("\t", 1)) for line in result.stdout.splitlines() if "\t" in line]
-    answers = [(key, value) for key, value in pairs]
-    if ("end", "yes") not in answers:
+    answers, known = observe(host, scope, ask=ask)
+    return facts_of(host.name, answers, scope, known)
+
+
+def observe(
+    host: Host, scope: Scope | None, *, before: str = "", after: str = "", ask: Ask | None = None
+) -> tuple[Answers, Known]:
+    """What the script says, and what NVML says of this very machine's GPUs.
+
+    ``before`` and ``after`` are more shell, around the script. Raises UnreachableError, DeployError.
+    """
+    known = nvml.read() if host.is_local else None
+    settings = f"tools={quote(' '.join(_TOOLS))} scope={quote(scope or 'auto')} smi_wanted={'no' if known else 'yes'}\n"
+    script = files(__package__).joinpath("gather.sh").read_text(encoding="utf-8")
+    whole = before + settings + script + after
+    result = ask(whole) if ask else host.run(whole, timeout=60)
+    answers = Answers(result.stdout)
+    if answers.one("end") != "yes":
         raise DeployError(
             "the host could not be observed",
             host=host.name,
             why=result.tail(),
             remedy="is its login shell a POSIX shell?",
         )
-    return _facts(host.name, _Answers(answers), scope)
+    return answers, known
 
 
-class _Answers:
-    """The KEY/VALUE lines of the script."""
-
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self.pairs = pairs
-
-    def one(self, key: str, default: str = "") -> str:
-        return next((value for name, value in self.pairs if name == key), default)
-
-    def all(self, key: str) -> list[str]:
-        return [value for name, value in self.pairs if name == key]
-
-    def number(self, key: str) -> int:
-        value = self.one(key)
-        return int(value) if value.isdecimal() else 0
-
-
-def _facts(host: str, answers: _Answers, scope: Scope | None) -> Facts:
+def facts_of(host: str, answers: Answers, scope: Scope | None, known: Known) -> Facts:
+    """The facts that were told. Raises RefusedError."""
     uid = answers.number("uid")
+    gpus, gpu_problem = _gpus(answers, known)
     xdg = {name: answers.one(name) for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
     if scope == "system" and uid != 0:
         raise RefusedError(
@@ -80,12 +91,13 @@ def _facts(host: str, answers: _Answers, scope: Scope | None) -> Facts:
         systemd=system and answers.one("systemd") == "yes",
         docker=answers.one("docker"),
         docker_problem=answers.one("docker_problem"),
-        gpus=tuple(gpu for line in answers.all("gpu") if (gpu := parse_gpu(line))),
-        gpu_problem=answers.one("gpu_problem"),
+        gpus=gpus,
+        gpu_problem=gpu_problem,
         pythons=tuple(python for line in answers.all("python") if (python := _python(line))),
         tools=frozenset(answers.all("tool")),
         lacks=frozenset(answers.all("lacks")),
         accounts=frozenset(answers.all("account")),
+        gpu_groups=tuple(sorted({int(gid) for gid in answers.all("gpu_group") if gid.isdecimal() and int(gid)})),
         listeners=tuple(_listeners(answers)),
         vendor_ollama=_vendor(answers),
         manifests=tuple(_decode(text) for text in answers.all("manifest")),
@@ -103,25 +115,16 @@ def _arch(host: str, machine: str) -> Arch:
     return names[machine]
 
 
-def parse_gpu(line: str) -> Gpu | None:
-    """Read one CSV line of nvidia-smi: index, uuid, name, memory.total, memory.free (MiB), driver_version, compute_cap.
+def _gpus(answers: Answers, known: Known) -> tuple[tuple[Gpu, ...], str]:
+    """The GPUs and what is wrong with others: as ``known`` from NVML, or as nvidia-smi says.
 
-    None for anything else.
+    One without memory of its own has the host's.
     """
-    cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) != 7 or not all(cells[column].isdecimal() for column in (0, 3, 4)):
-        return None
-    major, _, minor = cells[6].partition(".")
-    capability = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
-    return Gpu(
-        index=int(cells[0]),
-        uuid=cells[1],
-        name=cells[2],
-        memory_total_mib=int(cells[3]),
-        memory_free_mib=int(cells[4]),
-        driver=cells[5],
-        compute_capability=capability,
-    )
+    gpus, problem = known or smi.read(answers.all("gpu"), answers.all("gpu_able"), answers.all("gpu_listed"))
+    total, free = answers.number("mem_total") >> 10, answers.number("mem_available") >> 10
+    shared = {"memory_total_mib": total, "memory_free_mib": free, "memory_used_mib": total - free}
+    gpus = tuple(gpu.model_copy(update=shared) if gpu.unified else gpu for gpu in gpus)
+    return gpus, "; ".join(filter(None, (problem, answers.one("gpu_problem").strip())))
 
 
 def _python(line: str) -> Python | None:
@@ -131,7 +134,7 @@ def _python(line: str) -> Python | None:
     return Python(path=cells[0], version=(int(cells[1]), int(cells[2])), venv=cells[3] == "yes")
 
 
-def _listeners(answers: _Answers) -> list[Listener]:
+def _listeners(answers: Answers) -> list[Listener]:
     found = []
     for text in answers.all("listen"):
         address, _, port = text.rpartition(":")
@@ -151,7 +154,7 @@ def _from_proc(text: str) -> str:
     return ".".join(str(byte) for byte in reversed(bytes.fromhex(text)))
 
 
-def _vendor(answers: _Answers) -> VendorOllama | None:
+def _vendor(answers: Answers) -> VendorOllama | None:
     binary = answers.one("ollama_bin")
     if not binary:
         return None

@@ -1,5 +1,5 @@
 # Observes a host and changes nothing. Each line of the answer is KEY<TAB>VALUE; manifests are base64.
-# deployctl sets $tools and $scope (auto, system, user) in front of this script.
+# deployctl sets $tools, $scope (auto, system, user) and $smi_wanted (yes, no) in front of this script.
 export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 say() { printf '%s\t%s\n' "$1" "$2"; }
 say uid "$(id -u)"; say user "$(id -un)"; say group "$(id -gn)"; say gid "$(id -g)"; say home "${HOME:-}"; say arch "$(uname -m)"
@@ -20,20 +20,33 @@ ldconfig -p 2>/dev/null | awk '{ lines++ } $1 == "libnuma.so.1" { found = 1 } EN
 for t in $tools; do command -v "$t" >/dev/null 2>&1 && say tool "$t"; done
 # What is slow goes on beside the rest (nvidia-smi takes a second where the driver is not kept loaded); these lines are
 # short enough to come whole. `wait` is before the manifests, which are not.
+limit() { if command -v timeout >/dev/null 2>&1; then timeout -s KILL "$@"; else shift; "$@"; fi; }
 { if command -v docker >/dev/null 2>&1; then
-  if d=$(docker version --format '{{.Server.Version}}' 2>&1); then say docker "$d"; else say docker_problem "$(printf '%s' "$d" | tail -n 1)"; fi
+  if d=$(limit 20 docker version --format '{{.Server.Version}}' 2>&1); then say docker "$d"
+  else e=$?; d=$(printf '%s' "$d" | tail -n 1); [ $e != 137 ] || d='docker does not answer'; say docker_problem "$d"; fi
 else say docker_problem 'docker is not installed'; fi; } &
-{ if command -v nvidia-smi >/dev/null 2>&1; then
-  if g=$(nvidia-smi --query-gpu=index,uuid,name,memory.total,memory.free,driver_version,compute_cap --format=csv,noheader,nounits 2>&1); then
-    printf '%s\n' "$g" | while IFS= read -r line; do say gpu "$line"; done
-  else say gpu_problem "$(printf '%s' "$g" | tail -n 1)"; fi
-fi; } &
+# A driver that hangs makes nvidia-smi unkillable. So the limit is on a shell around it, which can be killed, and
+# nvidia-smi holds nothing of ours open. The tags are those that facts/smi.py reads.
+smi='q=$(nvidia-smi -q -x 2>&1 </dev/null) || {
+  printf "gpu_problem\t%.300s\n" "$(printf %s "$q" | tr "\t\n" "  ")"; exit 0; }
+{ c=$(nvidia-smi --query-gpu=uuid,compute_cap --format=csv,noheader 2>&1 </dev/null) &&
+  printf "%s\n" "$c" | while IFS= read -r l; do printf "gpu_able\t%s\n" "$l"; done; } &
+case $q in *"<mig_device>"*) { m=$(nvidia-smi -L 2>&1 </dev/null) &&
+  printf "%s\n" "$m" | while IFS= read -r l; do printf "gpu_listed\t%s\n" "$l"; done; } & ;; esac
+tags="gpu|mig_device|fb_memory_usage|process_info|driver_version|cuda_version|product_name|uuid|total|used|free"
+tags="$tags|current_mig|current_ecc|index|pid|process_name|used_memory"
+printf "%s\n" "$q" | awk "/^[ \t]*<\/?($tags)[ >]/" | while IFS= read -r l; do printf "gpu\t%s\n" "$l"; done; wait'
+{ if [ "$smi_wanted" = yes ] && command -v nvidia-smi >/dev/null 2>&1; then
+  limit 15 sh -c "$smi" </dev/null 2>/dev/null || say gpu_problem 'nvidia-smi does not answer within 15 s'
+fi; } 2>/dev/null &
 { for p in python3.13 python3.12 python3.11 python3.10 python3; do
   f=$(command -v "$p" 2>/dev/null) || continue
   say python "$f $("$f" -IS -c 'import sys; from importlib.util import find_spec
 print(*sys.version_info[:2], "yes" if find_spec("venv") and find_spec("ensurepip") else "no")' 2>/dev/null)"
 done; } &
 for a in ollama vllm video render; do getent passwd "$a" >/dev/null 2>&1 && say account "$a"; getent group "$a" >/dev/null 2>&1 && say account "group:$a"; done
+getent passwd 2000 >/dev/null 2>&1 && say account uid:2000  # the number of the engine's user in vLLM's image
+for d in /dev/nvidia*; do [ -c "$d" ] && say gpu_group "$(stat -c %g "$d" 2>/dev/null)"; done
 (ss -Hltn 2>/dev/null | awk '{print $4}' || true) | while IFS= read -r l; do say listen "$l"; done
 command -v ss >/dev/null 2>&1 || awk '$4=="0A"{print $2}' /proc/net/tcp /proc/net/tcp6 2>/dev/null | while IFS= read -r l; do say listenhex "$l"; done
 for b in /usr/local/bin/ollama /usr/bin/ollama; do [ -x "$b" ] && { say ollama_bin "$b"; break; }; done

@@ -13,16 +13,47 @@ class _Fact(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class MigInstance(_Fact):
+    """A slice of a GPU that is shared out by MIG; ``profile`` is its size as NVIDIA calls it ("1g.10gb")."""
+
+    index: int
+    uuid: str = ""
+    profile: str = ""
+    memory_total_mib: int
+    memory_used_mib: int
+    memory_free_mib: int
+
+
+class GpuProcess(_Fact):
+    """A program that holds memory of a GPU; None where the driver does not tell how much."""
+
+    pid: int
+    name: str
+    memory_mib: int | None = None
+
+
 class Gpu(_Fact):
-    """One NVIDIA GPU, as its driver shows it."""
+    """One NVIDIA GPU, as its driver shows it.
+
+    ``cuda`` is the newest CUDA that the driver runs. ``unified`` says that it has no memory of its own: the sizes are
+    then the host's. ``ecc`` and ``mig`` are None where it has no such thing. What the driver reserves is neither used
+    nor free.
+    """
 
     index: int
     uuid: str
     name: str
     memory_total_mib: int
     memory_free_mib: int
+    memory_used_mib: int = 0
+    unified: bool = False
     driver: str
+    cuda: tuple[int, int] | None = None
     compute_capability: tuple[int, int] | None = None
+    ecc: bool | None = None
+    mig: bool | None = None
+    mig_instances: tuple[MigInstance, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()
 
 
 class Listener(_Fact):
@@ -54,8 +85,11 @@ class VendorOllama(_Fact):
 class Facts(_Fact):
     """What was observed on a host.
 
+    ``accounts`` are the users, ``group:`` groups and ``uid:`` numbers that matter and are taken; ``gpu_groups`` the
+    numbers of groups, other than root's, to which the GPUs' device files belong.
     ``address`` is its first one that others may reach; ``lacks`` names system libraries that an engine needs and that
-    are known to be missing; ``manifests`` are the JSON texts of what is applied to it.
+    are known to be missing; ``manifests`` are the JSON texts of what is applied to it. ``gpu_problem`` says why GPUs
+    are missing from ``gpus``: the driver's own words.
     """
 
     host: str
@@ -80,6 +114,7 @@ class Facts(_Fact):
     tools: frozenset[str] = frozenset()
     lacks: frozenset[str] = frozenset()
     accounts: frozenset[str] = frozenset()
+    gpu_groups: tuple[int, ...] = ()
     listeners: tuple[Listener, ...] = ()
     vendor_ollama: VendorOllama | None = None
     manifests: tuple[str, ...] = ()

@@ -1,17 +1,17 @@
 """What of a model decides how much memory it takes: the values that readers of headers fill and predictors read.
 
 Counts are elements or tokens, sizes are bytes, and names say which. All of it comes from files of strangers: the
-readers in ``from_gguf`` and ``from_config`` bring every number within bounds and put down as a doubt what they had to
-guess, and a prediction with doubts is an estimate, never a firm yes.
+readers in ``gguf_shape`` and ``config_shape`` bring every number within bounds and put down as a doubt what they had
+to guess, and a prediction with doubts is an estimate, never a firm yes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Scalar = int | float | bool | str | None
-Metadata = Scalar | Sequence[Scalar]
-"""A metadata value of a GGUF. Arrays too long to be of use here (a vocabulary) may be left out."""
+MOST_LAYERS = 1024
+"""More than any model has; llama.cpp itself stops at 512."""
+MOST = 1 << 40
+"""No count of a model is larger, in whatever unit."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Layer:
 
     ``kv_heads`` is 0 where it keeps no cache per token; ``key_length`` and ``value_length`` are elements per head (MLA:
     one head, and no values). ``window`` is in tokens, 0 for the whole context. A recurrent layer keeps per request
-    ``conv_elements`` and ``state_elements`` instead. ``feed_forward`` is the width that one token passes through, with
-    the experts it is sent to; ``weights_bytes`` is 0 where it is not known by layer.
+    ``conv_elements`` and ``state_elements`` instead. ``feed_forward`` is the width of its dense part, or of one expert
+    where ``expert``. ``weights_bytes`` is its share of the file.
     """
 
     kv_heads: int = 0
@@ -48,8 +48,10 @@ class ModelShape:
     Of the weights, ``layers`` hold their own, ``embedding_bytes`` is the table that llama.cpp leaves in main memory
     (with tables per layer), ``output_bytes`` the output matrix (0 when ``tied``: then the embedding serves twice),
     ``other_bytes`` the rest, ``draft_bytes`` layers of multi-token prediction, ``projector_bytes`` a vision projector
-    from a file of its own. ``padding_bytes`` is what vLLM adds to a GGUF whose stacked matrices differ in type.
-    ``latent_elements`` is the MLA row of a layer (0: none). ``doubts`` say why a prediction is only an estimate.
+    in a file of its own. ``padding_bytes`` is what vLLM adds to a GGUF whose stacked matrices differ in type.
+    ``latent_elements`` is the MLA row of a layer (0: none), also where the file still lists whole heads.
+    ``kv_cache_dtype`` is what the checkpoint asks for, empty for that of its weights. ``doubts`` say why a prediction
+    is only an estimate.
     """
 
     architecture: str
@@ -61,6 +63,7 @@ class ModelShape:
     embedding_bytes: int
     output_bytes: int
     other_bytes: int
+    parameters: int = 0
     tied: bool = False
     draft_bytes: int = 0
     draft_layers: int = 0
@@ -70,7 +73,7 @@ class ModelShape:
     experts: int = 0
     experts_used: int = 0
     rope_tables: int = 1
-    weight_type: str = ""
+    kv_cache_dtype: str = ""
     doubts: tuple[str, ...] = ()
 
     @property
@@ -85,9 +88,19 @@ class ModelShape:
         return layers + self.embedding_bytes + self.output_bytes + self.other_bytes + self.draft_bytes
 
     @property
+    def bits_per_weight(self) -> float:
+        """How much a parameter takes on average; 0 when the number of parameters is not known."""
+        return self.weights_bytes * 8 / self.parameters if self.parameters else 0.0
+
+    @property
     def attention(self) -> tuple[Layer, ...]:
         """The layers that keep a cache per token."""
         return tuple(layer for layer in self.layers if layer.kv_heads > 0)
+
+    @property
+    def recurrent(self) -> tuple[Layer, ...]:
+        """The layers that keep a state per request."""
+        return tuple(layer for layer in self.layers if layer.recurrent)
 
     @property
     def moe(self) -> bool:

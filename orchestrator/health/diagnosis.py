@@ -1,27 +1,25 @@
-"""From the text of a failure to its cause and remedy.
+"""From the text of a failure to its cause and remedy, by the table of ``orchestrator.health.table``.
 
-The table is data: ``diagnoses/*.toml``, one file per subject. An entry has an id, a regular expression for the original
-text, the cause, and the remedy; both may name the pattern's groups ("--max-model-len {estimated}"). The first line that
-any entry matches wins, because engines report a cause once and its consequences many times after; within that line
-the table's order decides, so the more specific entry stands first.
-Entries with ``rank = "symptom"`` are such consequences, and count only where no cause is found.
+The first line that any entry matches wins, because engines report a cause once and its consequences many times after;
+within that line the table's order decides, so the more specific entry stands first. What the table does not know shows
+the first error of the text, never its last line.
 """
 
 import re
-import tomllib
-from collections.abc import Iterator
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
-from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.health.endpoint import Runtime
+from orchestrator.health.table import RANKS, Entry, Rank, table, version_in
 from orchestrator.health.text import plain, shorten, unprefixed
 
 UNKNOWN = "unknown"
 """Id of a diagnosis that only shows the first error."""
+
+_BEFORE, _AFTER = 3, 6
+"""How many lines around the telling one are its context."""
+_LONGEST = 6000
+"""Characters of a line that are searched."""
 
 
 class Diagnosis(BaseModel):
@@ -30,65 +28,76 @@ class Diagnosis(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    rank: Rank = "cause"
     cause: str
     remedy: str
     line: str
+    number: int = 0
+    """Number of the telling line in the text, from 1."""
+    context: tuple[str, ...] = ()
+    """The lines around the telling one, and itself."""
 
 
-class Entry(BaseModel):
-    """One row of the table."""
+class _Match:
+    """An entry that matches, and where."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    engines: frozenset[Runtime]
-    pattern: re.Pattern[str]
-    cause: str
-    remedy: str
-    rank: Literal["cause", "symptom"] = "cause"
+    def __init__(self, entry: Entry, order: int, found: re.Match[str]) -> None:
+        self.entry, self.found = entry, found
+        self.line = found.string.count("\n", 0, found.start())
+        self.place = (RANKS.index(entry.rank), self.line, order)
 
 
-_SUBJECTS = ("ollama", "vllm", "hub", "machine")
-"""The files of the table, from the most specific to what all engines have beneath them."""
+def diagnose(text: str, runtime: Runtime | None, version: str = "") -> Diagnosis | None:
+    """The cause that the text of a log or an error shows first; None where the table knows none of it.
+
+    ``version`` is the engine's; where it is not given, what the text says of it counts.
+    """
+    matches = _matches(text, runtime, version)
+    return _filled(min(matches, key=lambda match: match.place)) if matches else None
 
 
-@cache
-def table() -> tuple[Entry, ...]:
-    """All entries, in order."""
-    folder = resources.files("orchestrator.health") / "diagnoses"
-    return tuple(entry for subject in _SUBJECTS for entry in _read(folder / f"{subject}.toml"))
+def remarks(text: str, runtime: Runtime | None, version: str = "") -> tuple[Diagnosis, ...]:
+    """What the text shows that does not stop the engine, but makes it slower or worse than meant."""
+    matches = [match for match in _matches(text, runtime, version) if match.entry.rank == "degraded"]
+    return tuple(_filled(match) for match in sorted(matches, key=lambda match: match.place))
 
 
-def _read(item: Traversable) -> Iterator[Entry]:
-    document: dict[str, Any] = tomllib.loads(item.read_text("utf-8"))
-    for row in document["entry"]:
-        pattern = re.compile(row["pattern"], re.MULTILINE)
-        yield Entry.model_validate({"engines": document["engines"]} | row | {"pattern": pattern})
-
-
-def diagnose(text: str, runtime: Runtime) -> Diagnosis | None:
-    """The cause that the text of a log or an error shows first; None where the table knows none of it."""
-    text = unprefixed(plain(text))
-    best: tuple[bool, int, int] | None = None
-    found: tuple[Entry, re.Match[str]] | None = None
+def _matches(text: str, runtime: Runtime | None, version: str) -> list[_Match]:
+    text = "\n".join(_bounded(line) for line in unprefixed(plain(text)).split("\n"))
+    version = version or version_in(text, runtime)
+    found = []
     for order, entry in enumerate(table()):
-        match = entry.pattern.search(text) if runtime in entry.engines else None
-        if match is None:
-            continue
-        place = (entry.rank == "symptom", text.count("\n", 0, match.start()), order)
-        if best is None or place < best:
-            best, found = place, (entry, match)
-    return None if found is None else _filled(*found)
+        match = entry.pattern.search(text) if entry.fits(runtime, version) else None
+        if match is not None:
+            found.append(_Match(entry, order, match))
+    return found
 
 
-def _filled(entry: Entry, match: re.Match[str]) -> Diagnosis:
-    values = {name: shorten(value or "?", 120) for name, value in match.groupdict().items()}
+def _bounded(line: str) -> str:
+    """The line, without the middle of one that is longer than any message: no pattern may search in that for ever."""
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+
+
+def _filled(match: _Match) -> Diagnosis:
+    entry, text, values = match.entry, match.found.string, _values(match.found)
     return Diagnosis(
         id=entry.id,
+        rank=entry.rank,
         cause=entry.cause.format_map(values),
         remedy=entry.remedy.format_map(values),
-        line=_line_at(match.string, match.start(), match.end()),
+        line=_line_at(text, match.found.start(), match.found.end()),
+        number=match.line + 1,
+        context=_around(text.split("\n"), match.line),
     )
+
+
+def _values(found: re.Match[str]) -> dict[str, str]:
+    """The pattern's groups; ``name2`` is what stands for ``name`` in another wording."""
+    values: dict[str, str] = {}
+    for name, value in found.groupdict().items():
+        name = name.rstrip("0123456789")
+        values[name] = shorten(value, 120) if value else values.get(name, "?")
+    return values
 
 
 def _line_at(text: str, start: int, end: int) -> str:
@@ -97,19 +106,26 @@ def _line_at(text: str, start: int, end: int) -> str:
     return shorten(text[first : last if last != -1 else len(text)], 400)
 
 
-def explain(text: str, runtime: Runtime) -> Diagnosis | None:
-    """``diagnose``, and for unknown failures the first error of the text; None where the text shows no error at all."""
-    known = diagnose(text, runtime)
-    if known is not None:
+def _around(lines: list[str], index: int) -> tuple[str, ...]:
+    near = lines[max(0, index - _BEFORE) : index + _AFTER + 1]
+    return tuple(shorten(line, 200) for line in near if line.strip())
+
+
+def explain(text: str, runtime: Runtime | None, version: str = "") -> Diagnosis | None:
+    """``diagnose`` of a failure, and for unknown ones the first error; None where the text shows no error at all."""
+    known = diagnose(text, runtime, version)
+    if known is not None and known.rank != "degraded":
         return known
-    line = first_error(text)
+    index, line = _first_error(text)
     if not line:
         return None
     return Diagnosis(
         id=UNKNOWN,
         cause="Not a failure that deployctl knows; this is the first error it reported.",
-        remedy=f"Read the whole log: deployctl logs {runtime}",
+        remedy=f"Read the whole log: deployctl logs {runtime or 'NAME'}",
         line=line,
+        number=index + 1,
+        context=_around(unprefixed(plain(text)).split("\n"), index),
     )
 
 
@@ -123,12 +139,16 @@ def first_error(text: str) -> str:
 
     The last line of a failed vLLM start ("Engine core initialization failed. See root cause above.") never counts.
     """
+    return _first_error(text)[1]
+
+
+def _first_error(text: str) -> tuple[int, str]:
     original = plain(text).split("\n")
     bare = [unprefixed(line) for line in original]
-    for line in bare:
+    for index, line in enumerate(bare):
         if _EXCEPTION.search(line) and not _USELESS.search(line):
-            return shorten(line, 400)
-    for whole, line in zip(original, bare, strict=True):
+            return index, shorten(line, 400)
+    for index, (whole, line) in enumerate(zip(original, bare, strict=True)):
         if _COMPLAINT.search(whole) and line.strip() and not _USELESS.search(line):
-            return shorten(line, 400)
-    return ""
+            return index, shorten(line, 400)
+    return 0, ""

@@ -10,6 +10,7 @@ from orchestrator.health import probe
 from orchestrator.health.clock import Clock
 from orchestrator.health.diagnosis import explain
 from orchestrator.health.endpoint import Endpoint, Gateway
+from orchestrator.health.key import gateway_key, read_key
 from orchestrator.health.mask import mask
 from orchestrator.health.phases import phase
 from orchestrator.health.report import (
@@ -30,7 +31,7 @@ from orchestrator.health.report import (
 from orchestrator.health.service import ServiceState, ServiceView
 from orchestrator.health.text import plain, shorten, tail
 from orchestrator.health.wait import Wait
-from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest, quote
+from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest
 from orchestrator.progress import Progress, Task
 
 _PROBE_S = 10.0
@@ -128,14 +129,10 @@ class _Climb:
 
     def _read_key(self) -> None:
         if self.endpoint.gateway is not None:
-            self.gateway_key = self.host.run(probe.key_script(self.endpoint.gateway)).stdout.strip()
-        if self.endpoint.key_file is None:
-            return
-        read = self.host.run(f"cat -- {quote(self.endpoint.key_file)}")
-        line = next(iter(read.stdout.strip().splitlines()), "").strip()
-        self.key = line.removeprefix("VLLM_API_KEY=") if read else ""
-        if not self.key:
-            self.keyless = f"the API key's file cannot be read: {self._clean(read.stderr) or 'it is empty'}"
+            self.gateway_key = gateway_key(self.host, self.endpoint.gateway)
+        self.key, problem = read_key(self.host, self.endpoint)
+        if problem:
+            self.keyless = f"the API key's file cannot be read: {self._clean(problem)}"
 
     def _check_version(self) -> None:
         request = probe.version_request(self.endpoint, _PROBE_S)

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from orchestrator.health.endpoint import Endpoint, Gateway
-from orchestrator.hosts.base import HttpAnswer, HttpRequest, quote
+from orchestrator.hosts.base import HttpAnswer, HttpRequest
 
 QUESTION = "What is the capital of France?"
 COUNTING = "Continue: 1, 2, 3, 4, 5, 6,"
@@ -31,12 +31,6 @@ def version_request(endpoint: Endpoint, timeout: float) -> HttpRequest:
 def models_request(endpoint: Endpoint, key: str, timeout: float) -> HttpRequest:
     """Ask which models are served. ``timeout`` in seconds."""
     return HttpRequest(url=_base(endpoint) + "/v1/models", headers=_headers(key), timeout=timeout)
-
-
-def key_script(gateway: Gateway) -> str:
-    """Print the first key for users that has not ended; nothing where there is none."""
-    usable = '$4 == "user" && $5 > now {sub(/.*\\+/, "", $2); sub(/\\$"$/, "", $2); print $2; exit}'
-    return f'awk -v now="$(date +%s)" {quote(usable)} {quote(gateway.keys)} 2>/dev/null'
 
 
 def gateway_request(gateway: Gateway, key: str, timeout: float) -> HttpRequest:

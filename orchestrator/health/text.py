@@ -5,7 +5,9 @@ import re
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PREFIX = re.compile(
-    r"""^(?:\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)\s+)?      # docker logs --timestamps
+    r"""^(?:[\w.-]{1,64}\s+\|\ )?                                # deployctl logs of several hosts, docker compose
+        (?:[A-Z][a-z]{2}\ [\d ]\d\ [\d:]{8}\ \S+\ [\w.@-]+\[\d+\]:\s)?   # journalctl
+        (?:\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)\s+)?       # docker logs --timestamps
         (?:\([\w.\- ]+\s+pid=\d+\)\s*)?                           # (EngineCore pid=123)
         (?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)                  # ERROR 11-23 21:44:07 [core.py:1]
            \s+\d\d-\d\d\s+[\d:.]+\s+\[[^\]]+\]\s?)?
@@ -21,7 +23,7 @@ def plain(text: str) -> str:
 
 
 def unprefixed(text: str) -> str:
-    """The text without what vLLM and Docker put before each line, so that one message spanning lines reads as one."""
+    """The text without what vLLM, Docker and journald put before each line: a message of several lines reads as one."""
     return "\n".join(_PREFIX.sub("", line, count=1) for line in text.split("\n"))
 
 

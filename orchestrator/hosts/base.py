@@ -6,7 +6,8 @@ are sent on standard input, so nothing in them shows in the process list; latenc
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -84,8 +85,8 @@ class HttpAnswer:
 class Held(Protocol):
     """A script that lives on a host while somebody here wants it to; used from any thread."""
 
-    def first_line(self) -> str:
-        """The first line that it prints; empty when it ends, or stays silent for its time, before printing one."""
+    def answer(self, last: str) -> str:
+        """What it prints up to the line ``last``, with it; less when it ends, or stays silent for its time, before."""
 
     def beat(self) -> bool:
         """Send it one byte. False when it is gone."""
@@ -130,13 +131,26 @@ class Host(Protocol):
         """Start a script that reads its standard input to the end, and go on beside it.
 
         It runs as ``run`` does, in a process of its own, and travels in the arguments, so it must hold no secret.
-        ``timeout`` is how many seconds ``first_line`` waits. When the controller dies or the connection is cut, its
+        ``timeout`` is how many seconds ``answer`` waits for more. When the controller dies or the connection is cut, its
         standard input ends, without a ``q``. Once it has ended unreleased, ``run`` and ``docker`` raise
         UnreachableError: what relied on it must not go on. Raises UnreachableError when no connection can be made.
         """
 
     def http(self, request: HttpRequest) -> HttpAnswer:
         """Make an HTTP request on the host. Never raises for an HTTP status or a refused connection."""
+
+    def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
+        """Where to connect on this machine, while the block runs, to reach an address as the host sees it.
+
+        Other calls may go on meanwhile. Raises RefusedError when the host forwards nothing or nobody listens there,
+        UnreachableError when no connection can be made.
+        """
+
+    def http_all(self, requests: Sequence[HttpRequest]) -> list[HttpAnswer]:
+        """Make requests one after the other, in one round trip, up to the first that is not answered with 200.
+
+        The answers in order; as ``http`` makes them, and never none.
+        """
 
     def docker(self) -> "DockerClient":
         """The host's Docker Engine. Raises RefusedError with a remedy when there is none or it may not be used."""

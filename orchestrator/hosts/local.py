@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.hosts import curl, shell
@@ -104,6 +104,10 @@ class LocalHost:
             return HttpAnswer(0, error=f"no answer within {request.timeout:g} s")
         except (requests.RequestException, OSError, ValueError) as error:
             return HttpAnswer(0, error=_cause(error, around))
+
+    def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
+        """The address itself; see ``Host.forward``."""
+        return nullcontext((address, port))
 
     def docker(self) -> "DockerClient":
         """This machine's Docker Engine (``DOCKER_HOST`` honoured); see ``Host.docker``."""

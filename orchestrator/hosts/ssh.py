@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import RefusedError, UnreachableError
 from orchestrator.hosts import curl, shell
-from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result, quote
+from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result
 from orchestrator.hosts.channel import converse
+from orchestrator.hosts.forward import forwarded
 from orchestrator.hosts.held import ChannelHeld, check_held
 from orchestrator.hosts.route import Entry, Route
 from orchestrator.hosts.secret import Secret
@@ -72,6 +74,8 @@ class SSHHost:
         """Run a script; see ``Host.run``. Raises RefusedError when root is asked for and not to be had."""
         shell.wrapped(script)  # refuses a NUL before anything is sent
         check_held(self.name, self._held)
+        if privileged and self._identity is None and stdin is None and on_line is None:
+            return self._introduce(script, timeout)
         identity = self._who() if privileged else "plain"
         line = shell.command_line(identity, timeout, None if stdin is None else script)
         feed = shell.feed(shell.preamble(identity, self._password), script, stdin)
@@ -79,14 +83,29 @@ class SSHHost:
 
     def hold(self, script: str, *, timeout: float = 60.0) -> ChannelHeld:
         """Start a script that lives until it is released; see ``Host.hold``."""
-        identity = self._who()
-        line = shell.with_sudo(identity, f"exec sh -c {quote(script)}")
+        command, introduction = shell.lasting(script), None
+        if self._identity is None:
+            introduction = self._introduction()
+            line, before = introduction.line(command), introduction.before
+        else:
+            line = shell.with_sudo(self._identity, command)
+            before = shell.preamble(self._identity, self._password)
         try:
-            channel = self._dial(line, shell.preamble(identity, self._password), timeout)
+            held = ChannelHeld(self._dial(line, before, timeout), timeout)
         except ConnectionError as error:
             raise UnreachableError(str(error), host=self.name, remedy="run it again") from error
-        self._held.append(ChannelHeld(channel, timeout))
-        return self._held[-1]
+        if introduction is not None:
+            self._identity = self._met(introduction, held)
+        self._held.append(held)
+        return held
+
+    def _met(self, introduction: shell.Introduction, held: ChannelHeld) -> shell.Identity:
+        said = held.answer(shell.INTRODUCED)
+        try:
+            return introduction.heard(Result(0 if said else UNKNOWN, said))[0]
+        except DeployError:
+            held.release()
+            raise
 
     def http(self, request: HttpRequest) -> HttpAnswer:
         """Make an HTTP request with the host's curl; see ``Host.http``. Raises RefusedError where it has none."""
@@ -98,6 +117,19 @@ class SSHHost:
         if result.exited == curl.MISSING:
             raise RefusedError("curl is missing", host=self.name, remedy="install it there: apt-get install curl")
         return curl.answer(result)
+
+    def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
+        """A port of this machine that leads there; see ``Host.forward``."""
+        return forwarded(self._connected(), self.name, address, port)
+
+    def http_all(self, requests: Sequence[HttpRequest]) -> list[HttpAnswer]:
+        """Make requests in one round trip; see ``Host.http_all``. Raises RefusedError where there is no curl."""
+        if any(curl.fault(request) for request in requests):
+            return [self.http(requests[0])]
+        timeout = sum(request.timeout for request in requests) + _PATIENCE
+        result = self.run(curl.script(*requests), timeout=timeout, privileged=False)
+        self._check_curl(result)
+        return curl.answers(result)
 
     def docker(self) -> "DockerClient":
         """The host's Docker Engine through the same connection, jump hosts and sudo; see ``Host.docker``."""

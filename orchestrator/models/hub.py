@@ -15,6 +15,7 @@ from orchestrator.errors import DeployError, UsageError
 from orchestrator.hosts.secret import Secret
 from orchestrator.models import select
 from orchestrator.models.hub_errors import Asked, explain, is_transient, retry_after
+from orchestrator.models.ranges import get_range
 from orchestrator.models.reference import HubFile, HubQuant, HubReference
 from orchestrator.models.resolved import ModelFile, ResolvedFiles, ResolvedModel, has_control
 
@@ -105,6 +106,33 @@ class HubClient:
         if not isinstance(value, dict):
             raise DeployError(f"{file} of hf:{repo} is not a JSON object of at most {_LARGEST_JSON} bytes")
         return value
+
+    def ggufs(self, repo: str, revision: str | None = None) -> tuple[ResolvedModel, ...]:
+        """Every whole GGUF of a repository, the smallest first; there may be none. Raises as ``resolve`` does."""
+        asked = Asked(repo, revision, self.endpoint, self.token is not None)
+        info = self._info(asked)
+        sets = select.gguf_sets(sibling.rfilename for sibling in info.siblings or ())
+        found = tuple(
+            ResolvedModel(
+                repo=repo,
+                commit=_commit(asked, info),
+                files=self._files(asked, info, one.paths),
+                format="gguf",
+                main_file=one.main,
+                quant=one.label,
+            )
+            for one in sets
+            if one.is_whole
+        )
+        return tuple(sorted(found, key=lambda model: (model.size, model.main_file)))
+
+    def read_range(self, repo: str, file: ModelFile, start: int, stop: int) -> bytes:
+        """The bytes of a file from ``start`` to before ``stop``, which lies within it.
+
+        Raises DeployError when the place does not answer with just these; as ``resolve`` does for all else.
+        """
+        asked = Asked(repo, None, self.endpoint, self.token is not None)
+        return self._ask(asked, lambda: get_range(file, start, stop, self.token))
 
     def url(self, repo: str, commit: str, path: str) -> str:
         """Where a file of a commit is downloaded from."""

@@ -1,8 +1,11 @@
 """Models that lie on the controller: found whole, checked, and hashed so that what arrives can be verified."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orchestrator.errors import UsageError
 from orchestrator.models import gguf, select
@@ -12,22 +15,58 @@ from orchestrator.progress import Progress, Quiet, Task
 _CHUNK = 4 << 20  # bytes
 
 
-def resolve_local(path: Path, progress: Progress | None = None) -> ResolvedModel:
+@dataclass(frozen=True)
+class Found:
+    """A model in a folder: all its files by name, the one that a runtime is pointed at among them, the label if any."""
+
+    format: Literal["gguf", "safetensors"]
+    folder: Path
+    names: tuple[str, ...]
+    main: str
+    label: str = ""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The files that hold weights."""
+        return self.names if self.format == "gguf" else tuple(n for n in self.names if n.endswith(".safetensors"))
+
+
+def find(path: Path) -> Found:
     """The model at ``path``: a GGUF (any shard of a split one), or a folder of safetensors or of one GGUF.
 
-    Every file is read once, for its sha256. Raises UsageError when there is no model, or none that is whole.
+    Only names are looked at. Raises UsageError when there is no model, or shards are missing.
     """
-    progress = progress or Quiet()
-    try:
-        if path.is_dir():
-            return _folder(path, progress)
-        if path.is_file():
-            return _gguf(path, progress)
-    except OSError as error:
-        raise UsageError(f"The model {path} cannot be read", why=str(error), remedy="See its permissions.") from error
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        return _gguf(path)
     raise UsageError(
         f"There is no file or folder {path}", remedy="Check the spelling; for the Hub, write hf:OWNER/REPO."
     )
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the file system says into what the user can do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"The model {path} cannot be read", why=str(error), remedy="See its permissions.") from error
+
+
+def resolve_local(path: Path, progress: Progress | None = None) -> ResolvedModel:
+    """The model at ``path``, as ``find`` has it.
+
+    Every file is read once, for its sha256. Raises UsageError when there is no model, or none that is whole.
+    """
+    with readable(path):
+        found = find(path)
+        label = found.label
+        if found.format == "gguf":
+            headers = [gguf.read_file(found.folder / name) for name in found.names]
+            label = label or headers[0].file_type
+        files = _hashed(found.folder, found.names, progress or Quiet())
+    return ResolvedModel(files=files, format=found.format, main_file=found.main, quant=label)
 
 
 def resolve_local_base(path: Path, progress: Progress | None = None) -> ResolvedFiles:
@@ -49,13 +88,13 @@ def _names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_file() and is_inside(entry.name)))
 
 
-def _folder(folder: Path, progress: Progress) -> ResolvedModel:
+def _folder(folder: Path) -> Found:
     names = _names(folder)
     if any(name.endswith(".safetensors") for name in names):
-        return _safetensors(folder, select.whole(folder.name, names), progress)
+        return _safetensors(folder, select.whole(folder.name, names))
     sets = select.gguf_sets(names)
     if len(sets) == 1:
-        return _gguf(folder / sets[0].main, progress)
+        return _gguf(folder / sets[0].main)
     if sets:
         files = ", ".join(str(folder / one.main) for one in sets)
         raise UsageError(f"{folder} holds {len(sets)} GGUF models", remedy=f"Name one: {files}.")
@@ -64,22 +103,17 @@ def _folder(folder: Path, progress: Progress) -> ResolvedModel:
     )
 
 
-def _safetensors(folder: Path, names: Sequence[str], progress: Progress) -> ResolvedModel:
+def _safetensors(folder: Path, names: tuple[str, ...]) -> Found:
     if "config.json" not in names:
         raise UsageError(f"{folder} holds no config.json", remedy="Copy it from the model's repository.")
-    files = _hashed(folder, names, progress)
-    main = next(name for name in names if name.endswith(".safetensors"))
-    return ResolvedModel(files=files, format="safetensors", main_file=main)
+    return Found("safetensors", folder, names, next(name for name in names if name.endswith(".safetensors")))
 
 
-def _gguf(path: Path, progress: Progress) -> ResolvedModel:
-    header = gguf.read_file(path)  # whatever it is called
+def _gguf(path: Path) -> Found:
+    """Whatever the file is called."""
     sets = [one for one in select.gguf_sets(_names(path.parent)) if path.name in one.paths]
     names = select.complete(sets[0]).paths if sets else (path.name,)
-    for name in names[1:]:
-        gguf.read_file(path.parent / name)
-    label = (sets[0].label if sets else "") or header.file_type
-    return ResolvedModel(files=_hashed(path.parent, names, progress), format="gguf", main_file=names[0], quant=label)
+    return Found("gguf", path.parent, names, names[0], sets[0].label if sets else "")
 
 
 def _hashed(folder: Path, names: Sequence[str], progress: Progress) -> tuple[ModelFile, ...]:

@@ -51,6 +51,18 @@ class GgufSet:
         """The file that a runtime is pointed at."""
         return self.paths[0]
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Those of the shards that are there, of a split one."""
+        stems = (path[: -len(".gguf")] for path in self.paths)
+        return tuple(int(match["number"]) for stem in stems if (match := _SHARD.fullmatch(stem)))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no shard is missing, nor there twice."""
+        single = self.count == 1 and len(self.paths) == 1
+        return single or sorted(self.numbers) == list(range(1, self.count + 1))
+
 
 def gguf_sets(paths: Iterable[str]) -> tuple[GgufSet, ...]:
     """The GGUF models among the files, by stem."""
@@ -99,11 +111,8 @@ def by_file(repo: str, file: str, paths: Sequence[str]) -> GgufSet:
 
 def complete(one: GgufSet) -> GgufSet:
     """The set itself. Raises UsageError when shards of a split GGUF are missing."""
-    if one.count == 1 and len(one.paths) == 1:
-        return one
-    there = [int(match["number"]) for path in one.paths if (match := _SHARD.fullmatch(path[: -len(".gguf")]))]
-    missing = sorted(set(range(1, one.count + 1)) - set(there))
-    if missing or len(there) != one.count:
+    if not one.is_whole:
+        missing = sorted(set(range(1, one.count + 1)) - set(one.numbers))
         names = ", ".join(str(number) for number in missing[:10]) or "one twice"
         raise UsageError(
             f"The split GGUF {one.stem} is not whole: of {one.count} shards, missing: {names}",

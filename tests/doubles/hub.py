@@ -28,6 +28,7 @@ class Record:
     path: str
     range: str
     authorization: str
+    encoding: str = ""
     status: int = 0
     sent: int = 0
 
@@ -62,21 +63,42 @@ class Fault:
     extra: int = 0
 
 
+@dataclass(frozen=True)
+class Sparse:
+    """The content of a large file: a beginning, and nothing but zeros after it, which nobody keeps in memory."""
+
+    head: bytes
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self.size)
+        found = self.head[start:stop]
+        return found + bytes(max(0, stop - start) - len(found))
+
+
 @dataclass
 class Entry:
     """One file of a repository."""
 
-    content: bytes
+    content: bytes | Sparse
     lfs: bool
     lie: str = ""  # a sha256 that is not its own
 
     @property
     def sha256(self) -> str:
-        return self.lie or hashlib.sha256(self.content).hexdigest()
+        return self.lie or hashlib.sha256(self._content).hexdigest()
+
+    @property
+    def _content(self) -> bytes:
+        """What its name is made of."""
+        return self.content if isinstance(self.content, bytes) else self.content.head
 
     @property
     def git_sha1(self) -> str:
-        return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(self.content) + self._content).hexdigest()
 
     @property
     def oid(self) -> str:
@@ -126,11 +148,11 @@ class FakeHub:
         return self._cdn.url if self._cdn else ""
 
     def add_repo(
-        self, name: str, files: Mapping[str, bytes | Path], *, gated: bool = False, private: bool = False
+        self, name: str, files: Mapping[str, bytes | Path | Sparse], *, gated: bool = False, private: bool = False
     ) -> Repo:
         """Publish a repository, or replace it; files ending like weights are LFS files."""
         entries = {
-            path: Entry(content if isinstance(content, bytes) else content.read_bytes(), path.endswith(LFS_SUFFIXES))
+            path: Entry(content.read_bytes() if isinstance(content, Path) else content, path.endswith(LFS_SUFFIXES))
             for path, content in files.items()
         }
         self._repos[name] = Repo(entries, gated, private)
@@ -226,7 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(parts.path)
         self._query = parse_qs(parts.query)
         asked, authorization = self.headers.get("Range", ""), self.headers.get("Authorization", "")
-        self._record = Record(self.command, path, asked, authorization)
+        encoding = self.headers.get("Accept-Encoding", "")
+        self._record = Record(self.command, path, asked, authorization, encoding)
         self.server.hub.record(self._record)
         self._fault = self.server.hub.take_fault(self.command, path)
         if self._fault.status:
@@ -368,18 +391,23 @@ class _Handler(BaseHTTPRequestHandler):
         assert repo is not None
         self._file(repo.files[path].content, {"ETag": '"of-the-store"'})
 
-    def _file(self, content: bytes, headers: dict[str, str]) -> None:
-        fault, size, start, status = self._fault, len(content), 0, 200
+    def _file(self, content: bytes | Sparse, headers: dict[str, str]) -> None:
+        fault, size, start, stop, status = self._fault, len(content), 0, len(content), 200
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self._record.range)
         if asked and not fault.ignore_range:
             start, status = int(asked[1]) + fault.shift, 206
+            stop = min(size, int(asked[2]) + 1 + fault.shift) if asked[2] else size
             if start >= size:
                 self._json({"error": "range"}, 416, {"Content-Range": f"bytes */{size}"})
                 return
-            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         if fault.flip is not None:
-            content = content[: fault.flip] + bytes([content[fault.flip] ^ 255]) + content[fault.flip + 1 :]
-        body = content[start:] + b"x" * fault.extra
+            content = (
+                content[: fault.flip]
+                + bytes([content[fault.flip : fault.flip + 1][0] ^ 255])
+                + content[fault.flip + 1 :]
+            )
+        body = content[start:stop] + b"x" * fault.extra
         headers |= {"Connection": "close"} if fault.extra else {"Content-Length": str(len(body))}
         self._head(status, {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream", **headers})
         if self.command != "HEAD":

@@ -14,7 +14,22 @@ SHELLS = {
     for name, argv in {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash-posix": ["bash", "--posix"]}.items()
     if shutil.which(argv[0])
 }
-TOOLS = ("awk", "base64", "cat", "cut", "getconf", "getent", "head", "id", "sed", "sh", "tail", "tr", "uname")
+TOOLS = (
+    "awk",
+    "base64",
+    "cat",
+    "cut",
+    "getconf",
+    "getent",
+    "head",
+    "id",
+    "sed",
+    "sh",
+    "tail",
+    "timeout",
+    "tr",
+    "uname",
+)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Load against endpoints, what it shows, and where two engines differ."""
