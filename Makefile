@@ -40,6 +40,13 @@ test-faults: lab ## kill deployctl before and after every step it has, and cut, 
 test-unit: venv ## the tests that need no Docker Engine, in parallel
 	$(BIN)/python -m pytest -n auto -m "not hosts and not vllm" $(PYTEST_ARGS)
 
+.PHONY: test-routes bench-gateway
+test-routes: venv ## every route of both engines with every kind of key, through a real gateway; fails on a hole
+	$(BIN)/python -m tests.gateway.table
+
+bench-gateway: venv ## what the gateway adds to latency and takes from throughput (BENCH_ARGS="--rounds 5")
+	$(BIN)/python -m tests.bench.gateway $(BENCH_ARGS)
+
 bench-control: venv $(BENCH)/.installed ## a run that changes nothing, against Ansible and pyinfra (needs a lab; BENCH_ARGS="--runs 7")
 	$(BIN)/python -m tests.bench.control --tools $(BENCH) $(BENCH_ARGS)
 

@@ -1,7 +1,7 @@
 """The routes of both engines, and who may use them: the gateway lets nothing else through.
 
-Sources: Ollama's server/routes.go; vLLM's own ``/openapi.json`` and api_server routers (reference pages of both).
-A ``{}`` in a path stands for one segment.
+Sources: Ollama's server/routes.go; every router in vLLM's entrypoints, with all switches on. Both lists are recorded in
+tests/gateway/recorded/, and a test compares. A ``{}`` in a path stands for one segment.
 """
 
 import re
@@ -72,6 +72,9 @@ OLLAMA = (
         DELETE /api/user/keys/{}
         POST /api/experimental/web_search
         POST /api/experimental/web_fetch
+        GET /debug/pprof/
+        GET /debug/pprof/{}
+        POST /debug/pprof/symbol
         """,
     ),
 )
@@ -118,18 +121,31 @@ VLLM = (
         """
         POST /invocations
         POST /inference/v1/generate
+        POST /inference/v1/abort_requests
         POST /generative_scoring
         POST /v1/chat/completions/batch
         POST /v1/chat/completions/render
+        POST /v1/chat/completions/derender
         POST /v1/completions/render
+        POST /v1/completions/derender
+        POST /v1/messages/render
+        POST /v1/responses/render
+        GET /v1/realtime
+        POST /v1/systemone
         GET /tokenizer_info
         GET /kv_event_sources
         GET /docs
         GET /docs/oauth2-redirect
         GET /redoc
         GET /openapi.json
+        GET /static/{}
+        GET /metrics/{}
+        POST /adapters
+        DELETE /adapters/{}
         POST /scale_elastic_ep
         POST /is_scaling_elastic_ep
+        POST /fault_tolerance/apply
+        GET /fault_tolerance/status
         POST /v1/load_lora_adapter
         POST /v1/unload_lora_adapter
         POST /start_profile
@@ -146,8 +162,16 @@ VLLM = (
         POST /collective_rpc
         GET /server_info
         POST /abort_requests
+        POST /release_kv_cache_memory
         POST /init_weight_transfer_engine
+        POST /shutdown_weight_transfer_engine
+        POST /start_weight_update
+        POST /start_draft_weight_update
         POST /update_weights
+        POST /update_weight_version
+        POST /finish_weight_update
+        POST /weight_checker
+        GET /weight_info
         GET /get_world_size
         """,
     ),
