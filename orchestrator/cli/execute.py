@@ -1,9 +1,8 @@
 """Carrying plans out on several hosts: show, confirm, apply, report. What ``up``, ``apply`` and ``rollback`` share."""
 
-import json
 from contextlib import ExitStack
 from dataclasses import dataclass
-from shlex import join, quote
+from shlex import join
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.documents import Applied, AppliedDocument
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
+    from orchestrator.hosts.secret import Secret
     from orchestrator.planning.carry_out import Outcome
     from orchestrator.planning.deploy import Survey
     from orchestrator.planning.plan import Plan
@@ -62,6 +62,7 @@ class Execution:
     def __init__(self, session: "Session", cause: str, schema: str) -> None:
         self.session, self.cause, self.schema = session, cause, schema
         self.console = session.console
+        self._first_keys: dict[tuple[str, str], Secret] = {}
 
     def run(self, works: list[Work], failures: list[DeployError]) -> ExitStatus:
         """Show what is to be done, ask, do it on every host, and report. ``failures`` are those of planning."""
@@ -124,6 +125,7 @@ class Execution:
             clock=SystemClock(),
             deadline_s=option("deadline"),
             returns=not option("no_rollback"),
+            addresses=self.session.addresses.get(work.host.name, ()),
         )
         results = []
         for number, made in enumerate(work.plans):
@@ -134,20 +136,33 @@ class Execution:
             try:
                 outcome = carry_out(run, plan, seen.manifest(name))
                 results.append(outcome)
+                self._remember_first_key(work.host, plan)
                 result = _result(outcome)
             finally:
                 if plan.work:
                     record(work.host, run.layout, by=run.by, command=self.cause, name=name, result=result)
         return results
 
+    def _remember_first_key(self, host: "Host", plan: "Plan") -> None:
+        """A key that was just made is shown once, to people."""
+        from orchestrator.resources.gateway_keys import GatewayKeys, usable
+
+        for change in plan.work:
+            if isinstance(change.resource, GatewayKeys) and change.action == "create" and not self.console.json_mode:
+                key = usable(change.resource.read(host), "user", 0.0)
+                if key is not None:
+                    self._first_keys[host.name, plan.deployment.name] = key
+
     def _report(self, result: "Outcome") -> None:
+        from orchestrator.cli.usage import usage
         from orchestrator.health.format import lines
 
         self.console.say(f"\n{result.plan.deployment.name} on {result.plan.host}:", bold=True)
         for line in lines(result.report):
             self.console.say(f"  {line}")
         if result.report.healthy:
-            for line in usage(result.plan, "" if self.session.scope is None else f" --{self.session.scope}"):
+            key = self._first_keys.get((result.plan.host, result.plan.deployment.name))
+            for line in usage(result.plan, "" if self.session.scope is None else f" --{self.session.scope}", key):
                 self.console.say(line)
         if result.returned is not None:
             word = "serves again" if result.returned.report.healthy else "is not healthy either"
@@ -179,7 +194,7 @@ def _json(outcome: "Outcome") -> "Applied":
         "runtime": plan.deployment.runtime,
         "generation": outcome.generation,
         "endpoint": plan.deployment.endpoint,
-        "exposed": plan.deployment.exposed,
+        "exposed": plan.deployment.endpoint.exposed,
         "changes": [
             {
                 "action": change.action,
@@ -194,22 +209,3 @@ def _json(outcome: "Outcome") -> "Applied":
         "health": outcome.report,
         "returned": _json(outcome.returned) if outcome.returned else None,
     }
-
-
-def usage(plan: "Plan", scope: str) -> list[str]:
-    """How to call the endpoint, and what to type next, ready to paste."""
-    deployment, endpoint = plan.deployment, plan.deployment.endpoint
-    key = f' \\\n    -H "Authorization: Bearer $(sudo cat {quote(endpoint.key_file)})"' if endpoint.key_file else ""
-    message = {"role": "user", "content": "Hello!"}
-    body = quote(json.dumps({"model": endpoint.model, "max_tokens": 64, "messages": [message]}, ensure_ascii=False))
-    lines = ["", f"  endpoint  {endpoint.url}", f"  model     {endpoint.model}"]
-    if plan.host != "local" and not deployment.exposed:
-        port = endpoint.probe_url.rpartition(":")[2]
-        lines.append(f"  it listens on {plan.host} only; from here: ssh -N -L {port}:127.0.0.1:{port} {plan.host}")
-    where = scope if plan.host == "local" else f" --host {plan.host}{scope}"
-    return [
-        *lines,
-        f"  curl {endpoint.url}/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d {body}",
-        "  next",
-        *(f"    deployctl {verb}{where}" for verb in ("status", f"logs {deployment.name}", f"down {deployment.name}")),
-    ]

@@ -46,6 +46,8 @@ class Session:
 
     options: dict[str, Any]
     console: Console = field(init=False)
+    addresses: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
+    """By host, where this machine connects to without a detour."""
 
     def __post_init__(self) -> None:
         option = self.options.get
@@ -112,6 +114,7 @@ class Session:
 
         known = self.options.get("known_hosts")
         password = self._sudo_password()
+        self.addresses |= {entry.name: () if entry.jump or entry.is_local else (entry.address,) for entry in entries}
         return [
             open_host(
                 entry,

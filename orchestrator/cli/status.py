@@ -121,8 +121,8 @@ def _row(host: str, item: "Condition") -> tuple[str, ...]:
 
 def _remarks(item: "Condition") -> list[str]:
     lines = []
-    if item.manifest.exposed:
-        lines.append("OPEN: the engine can be reached from outside this host, without a gateway")
+    if item.manifest.endpoint.exposed:
+        lines.append("OPEN: other machines reach the engine itself, without the gateway (--expose direct)")
     if item.state == "unfinished":
         lines.append("a run began and did not finish: `deployctl up` goes on, `deployctl down` clears away")
     if item.state in ("failed", "stopped"):
@@ -166,7 +166,7 @@ def _json(host: str, item: "Condition") -> "Running":
         "state": item.state,
         "generation": manifest.generation,
         "endpoint": manifest.endpoint,
-        "exposed": manifest.exposed,
+        "exposed": manifest.endpoint.exposed,
         "summary": manifest.summary,
         "applied_at": manifest.applied_at,
         "applied_by": manifest.applied_by,

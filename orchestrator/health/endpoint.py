@@ -18,6 +18,9 @@ class Gateway(BaseModel):
     connect: str
     """The ``ADDRESS:PORT`` at which the host itself finds it: ``127.0.0.1:5000``."""
 
+    tls: Literal["none", "internal", "acme", "files"] = "none"
+    """Who vouches for its certificate; ``internal`` is an authority on the host that clients have to be told of."""
+
     keys: str
     """Root-only file on the host that holds the keys, in the form of ``resources/gateway_keys.py``."""
 
@@ -38,6 +41,9 @@ class Endpoint(BaseModel):
     gateway: Gateway | None = None
     """None where the engine is reached without one."""
 
+    open: bool = False
+    """Whether other machines can come in, here or through the gateway."""
+
     model: str
     """The name that clients send."""
 
@@ -46,3 +52,8 @@ class Endpoint(BaseModel):
 
     expected_version: str | None = None
     """Engine version that was deployed ("0.32.0"); None accepts any."""
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach the engine itself: asked for, and still worth a warning."""
+        return self.open and self.gateway is None

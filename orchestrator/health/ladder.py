@@ -5,16 +5,17 @@ connections, resets, empty replies, 404 and 502/503 mean "not ready yet"; a serv
 meanwhile ends the wait at once, with its log explained.
 """
 
+from collections.abc import Sequence
+
 from orchestrator.errors import UnreachableError
-from orchestrator.health import probe
+from orchestrator.health import entrance, probe
 from orchestrator.health.clock import Clock
 from orchestrator.health.diagnosis import explain
-from orchestrator.health.endpoint import Endpoint, Gateway
-from orchestrator.health.key import gateway_key, read_key
+from orchestrator.health.endpoint import Endpoint
+from orchestrator.health.key import read_key
 from orchestrator.health.mask import mask
 from orchestrator.health.phases import phase
 from orchestrator.health.report import (
-    GATEWAY,
     GENERATES,
     KEEPS_OUT,
     LADDER,
@@ -32,6 +33,7 @@ from orchestrator.health.service import ServiceState, ServiceView
 from orchestrator.health.text import plain, shorten, tail
 from orchestrator.health.wait import Wait
 from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest
+from orchestrator.hosts.local import LocalHost
 from orchestrator.progress import Progress, Task
 
 _PROBE_S = 10.0
@@ -52,16 +54,24 @@ _NONSENSE = (
 
 
 def check(
-    host: Host, endpoint: Endpoint, service: ServiceView, *, deadline_s: float, progress: Progress, clock: Clock
+    host: Host,
+    endpoint: Endpoint,
+    service: ServiceView,
+    *,
+    deadline_s: float,
+    progress: Progress,
+    clock: Clock,
+    addresses: Sequence[str] = (),
 ) -> HealthReport:
     """Climb the ladder once, waiting up to ``deadline_s`` seconds for the engine to become ready.
 
     With a deadline of 0 everything is tried once. A request that is under way at the deadline may go on: a small one
-    for 10 seconds, a chat completion for 30. Never raises for an unhealthy endpoint, nor for a host that cannot be
+    for 10 seconds, a chat completion for 30. ``addresses`` are those at which the controller knows the host: it tries
+    itself whether anything answers there that should not. Never raises for an unhealthy endpoint, nor for a host that cannot be
     reached: the report says so.
     """
     with progress.task(f"wait for {endpoint.runtime}") as task:
-        climb = _Climb(host, endpoint, service, deadline_s, clock, task)
+        climb = _Climb(host, endpoint, service, Wait(clock, deadline_s), clock, task, addresses)
         return climb.report()
 
 
@@ -78,15 +88,21 @@ class _Fell(Exception):
 
 class _Climb:
     def __init__(
-        self, host: Host, endpoint: Endpoint, service: ServiceView, deadline_s: float, clock: Clock, task: Task
+        self,
+        host: Host,
+        endpoint: Endpoint,
+        service: ServiceView,
+        wait: Wait,
+        clock: Clock,
+        task: Task,
+        addresses: Sequence[str],
     ) -> None:
         self.host, self.endpoint, self.service, self.clock, self.task = host, endpoint, service, clock, task
-        self.wait = Wait(clock, deadline_s)
+        self.wait, self.addresses = wait, addresses
         self.held: list[Rung] = []
         self.since = clock.now()
         self.key = ""
         self.keyless = ""
-        self.gateway_key = ""
         self.restarts = 0
         self.answer = ""
         self.phase = ""
@@ -113,8 +129,7 @@ class _Climb:
         self._check_models()
         self._check_chat()
         self._check_sense()
-        if self.endpoint.gateway is not None:
-            self._check_gateway(self.endpoint.gateway)
+        self._check_entrance()
 
     # the rungs
 
@@ -128,8 +143,6 @@ class _Climb:
             raise _Fell(RUNNING, detail or "it does not run", evidence=detail)
 
     def _read_key(self) -> None:
-        if self.endpoint.gateway is not None:
-            self.gateway_key = gateway_key(self.host, self.endpoint.gateway)
         self.key, problem = read_key(self.host, self.endpoint)
         if problem:
             self.keyless = f"the API key's file cannot be read: {self._clean(problem)}"
@@ -183,21 +196,32 @@ class _Climb:
         self.warnings.append(_NONSENSE.replace("{text}", text))
         self.held.append(self._rung(MAKES_SENSE, ok=False, detail=f'"{text}"'))
 
-    def _check_gateway(self, gateway: Gateway) -> None:
-        """A key opens it, and nothing else does."""
-        self.task.message("looking whether the gateway lets in who may")
-        if not self.gateway_key:
-            raise _Fell(LETS_IN, f"{gateway.keys} holds no key that may be used", read_log=False)
-        answer = self._ask(probe.gateway_request(gateway, self.gateway_key, _PROBE_S), _BUSY)
-        if answer.status != 200:
-            raise _Fell(LETS_IN, f"{gateway.url} answers {self._said(answer)}", read_log=False)
-        self._hold(LETS_IN, gateway.url)
-        for key in ("", probe.WRONG_KEY):
-            answer = self.host.http(probe.gateway_request(gateway, key, _PROBE_S))
-            if answer.status != 401:
-                how = "with a wrong key" if key else "without a key"
-                raise _Fell(KEEPS_OUT, f"{gateway.url} answers {answer.status} {how}", read_log=False)
+    def _check_entrance(self) -> None:
+        """A key opens the gateway, and nothing else answers anybody, unless that is asked for."""
+        self.task.message("looking who gets in")
+        gateway, seen = self.endpoint.gateway, entrance.look(self.host, self.endpoint)
+        if gateway is not None:
+            if not seen.key:
+                raise _Fell(LETS_IN, f"{gateway.keys} holds no key for users that may be used", read_log=False)
+            if seen.with_key != 200:
+                raise _Fell(LETS_IN, f"{gateway.url} answers {seen.with_key or 'nothing'} with a key", read_log=False)
+            self._hold(LETS_IN, gateway.url)
+        if self.endpoint.exposed:
+            return
+        open_to = [str(leak) for leak in (*seen.leaks, *self._leaks_here())]
+        if gateway is not None:
+            for how, status in (("without a key", seen.without_key), ("with a wrong key", seen.with_wrong_key)):
+                open_to += [] if status == 401 else [f"{gateway.url} answers {status} {how}, not 401"]
+        if open_to:
+            raise _Fell(KEEPS_OUT, "; ".join(open_to), read_log=False)
         self._hold(KEEPS_OUT)
+
+    def _leaks_here(self) -> tuple[entrance.Leak, ...]:
+        """What answers the controller itself, where that is another machine."""
+        if self.host.is_local:
+            return ()
+        known = entrance.known_addresses(self.endpoint, self.addresses)
+        return entrance.from_here(LocalHost(), known, self.endpoint)
 
     # asking and waiting
 
@@ -240,7 +264,7 @@ class _Climb:
         return text if answer.status == 0 else f"{answer.status} {text}".rstrip()
 
     def _clean(self, text: str) -> str:
-        return mask(plain(text), (self.key, self.gateway_key)).strip()
+        return mask(plain(text), (self.key,)).strip()
 
     def _rung(self, name: str, *, ok: bool, detail: str) -> Rung:
         now = self.clock.now()
@@ -267,9 +291,6 @@ class _Climb:
         except UnreachableError:
             return ""
 
-    def _names(self) -> tuple[str, ...]:
-        return (*LADDER, *GATEWAY) if self.endpoint.gateway else LADDER
-
     def _reported(self, *, healthy: bool, **found: object) -> HealthReport:
         tried = {rung.name: rung for rung in self.held}
         return HealthReport.model_validate(
@@ -279,7 +300,7 @@ class _Climb:
                 "url": self.endpoint.url,
                 "model": self.endpoint.model,
                 "healthy": healthy,
-                "rungs": tuple(tried.get(name, Rung(name=name)) for name in self._names()),
+                "rungs": tuple(tried.get(name, Rung(name=name)) for name in LADDER),
                 "warnings": tuple(self.warnings),
                 "answer_text": self.answer,
             }

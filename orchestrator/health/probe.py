@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from orchestrator.health.endpoint import Endpoint, Gateway
+from orchestrator.health.endpoint import Endpoint
 from orchestrator.hosts.base import HttpAnswer, HttpRequest
 
 QUESTION = "What is the capital of France?"
@@ -15,9 +15,6 @@ COUNTING = "Continue: 1, 2, 3, 4, 5, 6,"
 """Even a model of 135 million parameters goes on with 7 here; with a longer wording it does not (measured)."""
 ANSWER_TOKENS = 32
 """Room for an answer, in tokens: enough for a sentence, little enough for a slow CPU."""
-
-WRONG_KEY = "sk-deployctl-this-is-no-key"
-"""What nobody may come in with."""
 
 _SEVEN = re.compile(r"(?<![\d.])7(?!\d)|\bseven\b", re.IGNORECASE)
 
@@ -31,15 +28,6 @@ def version_request(endpoint: Endpoint, timeout: float) -> HttpRequest:
 def models_request(endpoint: Endpoint, key: str, timeout: float) -> HttpRequest:
     """Ask which models are served. ``timeout`` in seconds."""
     return HttpRequest(url=_base(endpoint) + "/v1/models", headers=_headers(key), timeout=timeout)
-
-
-def gateway_request(gateway: Gateway, key: str, timeout: float) -> HttpRequest:
-    """Ask through the gateway which models are served. ``timeout`` in seconds.
-
-    Whether clients trust its certificate is theirs to say: the host asks itself.
-    """
-    url = f"{gateway.url}/v1/models"
-    return HttpRequest(url=url, headers=_headers(key), timeout=timeout, connect=gateway.connect, verify=False)
 
 
 def chat_request(endpoint: Endpoint, key: str, prompt: str, timeout: float) -> HttpRequest:

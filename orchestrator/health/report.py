@@ -12,14 +12,14 @@ VERSION = "version"
 MODEL_LISTED = "model listed"
 GENERATES = "generates"
 MAKES_SENSE = "makes sense"
-LETS_IN = "key opens the gateway"
+LETS_IN = "a key opens it"
 KEEPS_OUT = "closed without a key"
 
-LADDER = (REACHABLE, RUNNING, PORT_OPEN, VERSION, MODEL_LISTED, GENERATES, MAKES_SENSE)
-"""The rungs from bottom to top. Each is tried only when those below hold; the last is a warning only."""
+LADDER = (REACHABLE, RUNNING, PORT_OPEN, VERSION, MODEL_LISTED, GENERATES, MAKES_SENSE, LETS_IN, KEEPS_OUT)
+"""The rungs from bottom to top. Each is tried only when those below hold; ``makes sense`` only warns.
 
-GATEWAY = (LETS_IN, KEEPS_OUT)
-"""What comes on top where there is a gateway."""
+``a key opens it`` is not tried where there is no gateway, ``closed without a key`` not where it is open on purpose.
+"""
 
 
 class Rung(BaseModel):

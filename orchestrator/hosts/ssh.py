@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import RefusedError, UnreachableError
 from orchestrator.hosts import curl, shell
-from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result
+from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result, quote
 from orchestrator.hosts.channel import converse
 from orchestrator.hosts.forward import forwarded
 from orchestrator.hosts.held import ChannelHeld, check_held

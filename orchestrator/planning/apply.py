@@ -64,7 +64,6 @@ def _manifest(plan: Plan, status: str, by: str) -> Manifest:
             "tool": __version__,
             "summary": deployment.summary,
             "endpoint": deployment.endpoint,
-            "exposed": deployment.exposed,
             "service": deployment.service,
             "entries": plan.entries,
             "generation": plan.generation,

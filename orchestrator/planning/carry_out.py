@@ -22,7 +22,10 @@ DEADLINE_S = {"ollama": 600.0, "vllm": 1800.0}
 
 @dataclass(frozen=True)
 class Run:
-    """How plans are carried out. ``cause`` is the command; ``returns`` says whether to go back from a failure."""
+    """How plans are carried out. ``cause`` is the command; ``returns`` says whether to go back from a failure.
+
+    ``addresses`` are those by which the controller knows the host.
+    """
 
     host: Host
     layout: Layout
@@ -33,6 +36,7 @@ class Run:
     clock: Clock
     deadline_s: float | None = None
     returns: bool = True
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,15 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
 def _look(run: Run, made: Plan) -> HealthReport:
     deadline = DEADLINE_S[made.deployment.runtime] if run.deadline_s is None else run.deadline_s
     endpoint = made.deployment.endpoint
-    return check(run.host, endpoint, made.service, deadline_s=deadline, progress=run.progress, clock=run.clock)
+    return check(
+        run.host,
+        endpoint,
+        made.service,
+        deadline_s=deadline,
+        progress=run.progress,
+        clock=run.clock,
+        addresses=run.addresses,
+    )
 
 
 def _keep(run: Run, made: Plan, manifest: Manifest, report: HealthReport, seconds: float) -> None:

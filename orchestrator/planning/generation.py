@@ -39,7 +39,6 @@ class Generation(BaseModel):
             resources=tuple(entry.resource for entry in manifest.entries),
             service=manifest.service,
             endpoint=manifest.endpoint,
-            exposed=manifest.exposed,
             summary=manifest.summary,
         )
 

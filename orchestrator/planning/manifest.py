@@ -64,7 +64,6 @@ class Manifest(_Value):
     tool: str
     summary: dict[str, str]
     endpoint: Endpoint
-    exposed: bool = False
     service: str
     entries: tuple[Entry, ...]
     generation: int = 0

@@ -47,6 +47,7 @@ class GatewayKeys(Owned):
     """
 
     title: ClassVar[str] = "API keys"
+    part: ClassVar[bool] = True
     kind: Literal["gateway-keys"] = "gateway-keys"
     keep: bool = True
     caddy: str

@@ -31,7 +31,6 @@ class Deployment(BaseModel):
     resources: tuple[AnyResource, ...]
     service: str
     endpoint: Endpoint
-    exposed: bool = False
     summary: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -1,0 +1,135 @@
+"""Whether those get in who should, and nobody else.
+
+The host asks at its gateway as clients do: with a key, without one, with a wrong one. Then it asks itself at each of
+its addresses that is not loopback, and the controller asks at the addresses it knows. Every port is tried; what answers
+with content to somebody without a right key is a leak.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.health.endpoint import Endpoint
+from orchestrator.hosts.base import Host, HttpRequest, quote
+
+WRONG_KEY = "sk-deployctl-this-is-no-key"
+"""What nobody may come in with."""
+
+_PATHS = {"ollama": ("/v1/models", "/api/tags", "/"), "vllm": ("/v1/models", "/metrics", "/invocations")}
+"""What tells most: routes that answer a mere GET."""
+
+_REMOTE_S = 2.0
+"""How long the controller waits for one answer, in seconds: a firewall that drops lets it wait for nothing."""
+
+
+class Leak(BaseModel):
+    """A port that answered somebody whom it should have refused."""
+
+    model_config = ConfigDict(frozen=True)
+
+    place: str
+    """``ADDRESS:PORT``."""
+    key: str
+    """``without a key`` or ``with a wrong key``."""
+    status: int
+    seen_from: str
+
+    def __str__(self) -> str:
+        address, _, port = self.place.rpartition(":")
+        return f"{port} answers {self.key} on {address} ({self.status}, asked from {self.seen_from})"
+
+
+def ports(endpoint: Endpoint) -> tuple[int, ...]:
+    """Every port of a deployment: the engine's, and the gateway's."""
+    places = [endpoint.probe_url, *([endpoint.gateway.connect] if endpoint.gateway else [])]
+    return tuple(dict.fromkeys(int(place.rpartition(":")[2]) for place in places))
+
+
+class Seen(BaseModel):
+    """What the host saw when it asked itself. Statuses are HTTP's, 0 where nothing answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: bool = False
+    """Whether there is a key for users that has not ended."""
+    with_key: int = 0
+    without_key: int = 0
+    with_wrong_key: int = 0
+    leaks: tuple[Leak, ...] = ()
+
+
+def look(host: Host, endpoint: Endpoint) -> Seen:
+    """Ask on the host: at the gateway as clients do, then at all its addresses. One round trip.
+
+    Raises UnreachableError.
+    """
+    settings = {
+        "url": f"{endpoint.gateway.url}/v1/models" if endpoint.gateway else "",
+        "connect": f"::{endpoint.gateway.connect}" if endpoint.gateway else "",
+        "keys": endpoint.gateway.keys if endpoint.gateway else "",
+        "ports": " ".join(str(port) for port in ports(endpoint)),
+        "paths": " ".join(_PATHS[endpoint.runtime]),
+        "wrong": WRONG_KEY,
+    }
+    preamble = "".join(f"{name}={quote(value)}\n" for name, value in settings.items())
+    return read(host.run(preamble + _SCRIPT, timeout=180).stdout, host.name)
+
+
+def read(output: str, host: str) -> Seen:
+    """What the script printed; one leak for each place and key."""
+    said: dict[str, int] = {}
+    leaks: dict[tuple[str, str], Leak] = {}
+    for line in output.splitlines():
+        name, *words = line.split()
+        if name == "leak" and len(words) == 3 and words[2].isdigit():
+            how = "with a wrong key" if words[1] == "wrong" else "without a key"
+            leaks.setdefault((words[0], how), Leak(place=words[0], key=how, status=int(words[2]), seen_from=host))
+        elif len(words) == 1 and words[0].isdigit():
+            said[name] = int(words[0])
+    return Seen.model_validate({**said, "key": "with_key" in said, "leaks": tuple(leaks.values())})
+
+
+_SCRIPT = files(__package__).joinpath("entrance.sh").read_text(encoding="utf-8")
+
+
+def from_here(controller: Host, addresses: Iterable[str], endpoint: Endpoint) -> tuple[Leak, ...]:
+    """Ask the host at these addresses, from the controller: all at once. Loopback is no way to another machine."""
+    places = [f"{_bracketed(address)}:{port}" for address in addresses if _outside(address) for port in ports(endpoint)]
+    asked = [(place, scheme, key) for place in places for scheme in ("http", "https") for key in ("", WRONG_KEY)]
+    if not asked:
+        return ()
+    with ThreadPoolExecutor(len(asked)) as pool:
+        statuses = pool.map(lambda item: _status(controller, endpoint, *item), asked)
+        leaks = [
+            Leak(place=place, key="with a wrong key" if key else "without a key", status=status, seen_from="here")
+            for (place, _, key), status in zip(asked, statuses, strict=True)
+            if 200 <= status < 300
+        ]
+    return tuple(leaks)
+
+
+def _status(controller: Host, endpoint: Endpoint, place: str, scheme: str, key: str) -> int:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    url = f"{scheme}://{place}{_PATHS[endpoint.runtime][0]}"
+    return controller.http(HttpRequest(url, headers=headers, timeout=_REMOTE_S, connect=place, verify=False)).status
+
+
+def known_addresses(endpoint: Endpoint, more: Sequence[str]) -> tuple[str, ...]:
+    """Where clients would look for it: as its URL says, and where the controller itself goes."""
+    named = urlsplit(endpoint.url).hostname or ""
+    return tuple(dict.fromkeys(item for item in (named, *more) if item and _outside(item)))
+
+
+def _outside(address: str) -> bool:
+    try:
+        return not ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address != "localhost"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address and not address.startswith("[") else address
