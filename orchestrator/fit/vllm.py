@@ -98,7 +98,7 @@ def weights(shape: ModelShape, settings: VllmSettings) -> Span:
     rows = loaded // count + _position_tables(shape)
     rounded = _rounding(shape, count)
     projector = shape.projector_bytes
-    return Span(rows + 8 * MIB, rows + rounded + 48 * MIB + projector)
+    return Span(rows + 8 * MIB, rows + 2 * rounded + 64 * MIB + projector)
 
 
 def _position_tables(shape: ModelShape) -> int:
@@ -133,7 +133,7 @@ def activation(shape: ModelShape, settings: VllmSettings) -> Span:
     states = 4 * tokens * hidden
     newer = Span(forward, max(forward * 13 // 10, 2 * logits + states))
     older = Span(
-        max(forward, logits * 5 // 2 + states),
+        max(forward, logits * 3 + states),
         max(forward * 13 // 10, logits * 7 // 2 + states + 4 * _TRITON_ROWS * shape.vocabulary),
     )
     runner = _newer_runner(shape, settings)
@@ -147,9 +147,13 @@ def _newer_runner(shape: ModelShape, settings: VllmSettings) -> bool | None:
     version = version_of(settings.version)
     if version >= (0, 29):
         return True
-    if version < (0, 20) or shape.architecture in {"qwen2", "gemma3", "gemma3_text"}:
+    if version < (0, 20) or shape.moe:
         return False
-    return True if shape.architecture in SECOND_RUNNER and shape.source == "config" else None
+    if version >= (0, 26):
+        return None
+    if shape.architecture not in SECOND_RUNNER:
+        return False
+    return True if shape.source == "config" else None
 
 
 def _kinds(shape: ModelShape) -> tuple[int, ...]:
