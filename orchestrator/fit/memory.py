@@ -107,7 +107,7 @@ class Lever(_Result):
 
 
 class Placed(_Result):
-    """What lies on a GPU, with the engine's own share, or in main memory (``gpu`` None). Of ``layers`` one is the output."""
+    """What lies on a GPU, with the engine's own share, or in main memory (``gpu`` None). ``layers`` counts the output too."""
 
     gpu: int | None
     name: str
