@@ -107,7 +107,7 @@ class Lever(_Result):
 
 
 class Placed(_Result):
-    """What lies on a GPU, with the engine's own share, or in main memory (``gpu`` None). ``layers`` counts the output too."""
+    """What lies on a GPU, with the engine's own share, or in main memory (``gpu`` None). The output is a layer too."""
 
     gpu: int | None
     name: str

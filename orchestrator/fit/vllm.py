@@ -96,9 +96,8 @@ def weights(shape: ModelShape, settings: VllmSettings) -> Span:
     count = ranks(settings)
     loaded = shape.weights_bytes + (shape.padding_bytes if shape.source == "gguf" else 0)
     rows = loaded // count + _position_tables(shape)
-    rounded = _rounding(shape, count)
-    projector = shape.projector_bytes
-    return Span(rows + 8 * MIB, rows + 2 * rounded + 64 * MIB + projector)
+    rounded = _rounding(shape, count) * (1 if shape.source == "gguf" else 2)  # 16-bit weights: twice that was seen
+    return Span(rows + 8 * MIB, rows + rounded + 64 * MIB + shape.projector_bytes)
 
 
 def _position_tables(shape: ModelShape) -> int:
