@@ -87,14 +87,13 @@ class _Down:
     def _take_down(self, host: "Host", chosen: "list[Manifest]", locks: Locks) -> "list[TakenDown]":
         from orchestrator.planning.apply import take_down
         from orchestrator.planning.audit import record
-        from orchestrator.planning.deploy import operator, survey
+        from orchestrator.planning.deploy import operator
 
         if not chosen:
             self.console.say(f"{self.name or 'deployments'} on {host.name}: nothing to take down")
             return []
         names = tuple(manifest.name for manifest in chosen)
-        locks.take(host, names)
-        seen = survey(host, self.session.scope)  # anew: another run may just have ended
+        seen = locks.take(host, names)  # anew: another run may just have ended
         results: list[TakenDown] = []
         left = list(seen.manifests)
         for manifest in [item for item in self._chosen(seen) if item.name in names]:

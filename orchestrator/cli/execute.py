@@ -35,14 +35,22 @@ class Locks:
         self.session, self.command, self.wait_s = session, command, wait_s
         self._stack = ExitStack()
 
-    def take(self, host: "Host", names: tuple[str, ...]) -> None:
-        """Take the locks of these deployments. Raises LockedError. Safe from several threads, one a host."""
-        from orchestrator.planning.deploy import operator
+    def take(self, host: "Host", names: tuple[str, ...]) -> "Survey":
+        """Take the locks of these deployments, and observe the host under them. Safe from several threads, one a host.
+
+        Raises LockedError, and what ``survey`` raises.
+        """
+        from orchestrator.hosts.base import Result
+        from orchestrator.planning.deploy import operator, survey
         from orchestrator.planning.lock import locked
 
-        progress = self.session.console.for_host(host.name)
-        held = locked(host, names, by=operator(), command=self.command, wait_s=self.wait_s, progress=progress)
-        self._stack.enter_context(held)
+        progress, wait_s = self.session.console.for_host(host.name), self.wait_s
+
+        def ask(look: str) -> Result:
+            held = locked(host, names, by=operator(), command=self.command, wait_s=wait_s, progress=progress, look=look)
+            return Result(0, self._stack.enter_context(held))
+
+        return survey(host, self.session.scope, ask)
 
     def __enter__(self) -> "Locks":
         return self

@@ -10,7 +10,7 @@ from orchestrator.health import probe
 from orchestrator.health.clock import Clock
 from orchestrator.health.diagnosis import explain
 from orchestrator.health.endpoint import Endpoint
-from orchestrator.health.key import read_key
+from orchestrator.health.key import key_in, key_script
 from orchestrator.health.mask import mask
 from orchestrator.health.phases import phase
 from orchestrator.health.report import (
@@ -29,6 +29,7 @@ from orchestrator.health.service import ServiceState, ServiceView
 from orchestrator.health.text import plain, shorten, tail
 from orchestrator.health.wait import Wait
 from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest
+from orchestrator.hosts.together import together
 from orchestrator.progress import Progress, Task
 
 _PROBE_S = 10.0
@@ -84,6 +85,7 @@ class _Climb:
         self.key = ""
         self.keyless = ""
         self.restarts = 0
+        self.ahead: list[HttpAnswer] = []
         self.answer = ""
         self.phase = ""
         self.warnings: list[str] = []
@@ -99,12 +101,12 @@ class _Climb:
         return self._reported(healthy=True)
 
     def _climb(self) -> None:
-        state = self.service.state(self.host)
+        state = self._look()
         self._hold(REACHABLE)
-        self._read_key()  # first, so that it is masked in whatever is read from here on
         self.restarts = state.restarts
         self._must_run(state)
         self._hold(RUNNING, self._clean(state.detail))
+        self._ask_ahead()
         self._check_version()
         self._check_models()
         self._check_chat()
@@ -121,13 +123,22 @@ class _Climb:
         if not state.running:
             raise _Fell(RUNNING, detail or "it does not run", evidence=detail)
 
-    def _read_key(self) -> None:
-        self.key, problem = read_key(self.host, self.endpoint)
+    def _look(self) -> ServiceState:
+        """The service's state; with it comes the key, so that it is masked in whatever is read from here on."""
+        scripts = [self.service.state_script(), key_script(self.endpoint)]
+        looked, read = together(self.host, scripts, timeout=30)
+        self.key, problem = key_in(self.endpoint, read)
         if problem:
             self.keyless = f"the API key's file cannot be read: {self._clean(problem)}"
+        return self.service.read_state(looked.stdout)
+
+    def _ask_ahead(self) -> None:
+        """All questions in one round trip: what runs already answers them all, and then nothing else is asked."""
+        requests = [self._version(), self._models(), self._chat(probe.QUESTION), self._chat(probe.COUNTING)]
+        self.ahead = [] if self.keyless else self.host.http_all(requests)
 
     def _check_version(self) -> None:
-        request = probe.version_request(self.endpoint, _PROBE_S)
+        request = self._version()
         answer = self._ask(request, _NOT_YET)
         if answer.status == 0:
             raise _Fell(PORT_OPEN, self._not_ready(answer))
@@ -143,7 +154,7 @@ class _Climb:
     def _check_models(self) -> None:
         if self.keyless:
             raise _Fell(MODEL_LISTED, self.keyless, read_log=False)
-        answer = self._ask(probe.models_request(self.endpoint, self.key, _PROBE_S), _NOT_YET)
+        answer = self._ask(self._models(), _NOT_YET)
         if answer.status != 200:
             raise self._refused(MODEL_LISTED, answer)
         ids, model = probe.model_ids(answer), self.endpoint.model
@@ -165,7 +176,7 @@ class _Climb:
 
     def _check_sense(self) -> None:
         self.task.message("looking whether the text makes sense")
-        answer = self.host.http(self._chat(probe.COUNTING))
+        answer = self._answer(self._chat(probe.COUNTING))
         text = shorten(self._clean(probe.chat_text(answer)), 80)
         if answer.status == 200 and probe.counts_on(probe.chat_text(answer)):
             self._hold(MAKES_SENSE)
@@ -177,13 +188,23 @@ class _Climb:
 
     # asking and waiting
 
+    def _version(self) -> HttpRequest:
+        return probe.version_request(self.endpoint, _PROBE_S)
+
+    def _models(self) -> HttpRequest:
+        return probe.models_request(self.endpoint, self.key, _PROBE_S)
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        """The answer that came ahead, else one asked for now."""
+        return self.ahead.pop(0) if self.ahead else self.host.http(request)
+
     def _chat(self, prompt: str) -> HttpRequest:
         return probe.chat_request(self.endpoint, self.key, prompt, max(_CHAT_S, self.wait.left()))
 
     def _ask(self, request: HttpRequest, not_yet: frozenset[int]) -> HttpAnswer:
         """Ask until the answer is not one of ``not_yet``, the service died, or the deadline is over."""
         while True:
-            answer = self.host.http(request)
+            answer = self._answer(request)
             if answer.status not in not_yet:
                 return answer
             self._must_run(self.service.state(self.host))

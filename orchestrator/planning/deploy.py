@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.errors import RefusedError
 from orchestrator.facts import Facts, Scope, gather
+from orchestrator.facts.gather import Ask
 from orchestrator.hosts.base import Host
 from orchestrator.planning.manifest import Manifest, read_manifests
 from orchestrator.planning.plan import Plan, foreign, make_plan
@@ -32,20 +33,20 @@ class Survey:
         return next((manifest for manifest in self.manifests if manifest.name == name), None)
 
 
-def glance(host: Host, scope: Scope | None) -> Survey:
+def glance(host: Host, scope: Scope | None, ask: Ask | None = None) -> Survey:
     """Observe a host, whatever can be read of it. Raises UnreachableError, RefusedError."""
-    facts = gather(host, scope=scope)
+    facts = gather(host, scope=scope, ask=ask)
     manifests, problems = read_manifests(facts)
     return Survey(facts, manifests, problems)
 
 
-def survey(host: Host, scope: Scope | None) -> Survey:
+def survey(host: Host, scope: Scope | None, ask: Ask | None = None) -> Survey:
     """Observe a host before it is changed.
 
     Raises UnreachableError, and RefusedError where a manifest cannot be read: whoever does not know what is deployed
     must not touch what it may share.
     """
-    seen = glance(host, scope)
+    seen = glance(host, scope, ask)
     if seen.problems:
         raise RefusedError(
             "a deployment there is not known to this deployctl",

@@ -17,6 +17,7 @@ from orchestrator.hosts.base import Held, Host
 from orchestrator.progress import Progress
 from orchestrator.resources.scripts import script
 
+_LOOKED = "looked"
 HEARTBEAT_S = 5.0
 PATIENCE_S = 60
 """Seconds without a heartbeat after which the host takes the run for dead."""
@@ -24,30 +25,33 @@ PATIENCE_S = 60
 
 @contextmanager
 def locked(
-    host: Host, names: tuple[str, ...], *, by: str, command: str, wait_s: float, progress: Progress
-) -> Iterator[None]:
-    """Hold the locks of these deployments on a host while the block runs.
+    host: Host, names: tuple[str, ...], *, by: str, command: str, wait_s: float, progress: Progress, look: str
+) -> Iterator[str]:
+    """Hold the locks of these deployments on a host while the block runs, and give it what ``look`` printed.
 
+    ``look`` is a script that runs there once all are held, so that what is known of the host is known under them.
     ``by`` and ``command`` are shown to whoever is refused; ``wait_s`` is how many seconds to queue for each.
     Raises LockedError, which names the owner; UnreachableError.
     """
     owner = json.dumps({"by": by, "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")})
     with ExitStack() as stack:
-        for name in sorted(names):
-            stack.enter_context(_one(host, name, owner, wait_s, progress))
-        yield
+        *first, last = sorted(names)
+        for name in first:
+            stack.enter_context(_one(host, name, owner, wait_s, progress, ":"))
+        yield stack.enter_context(_one(host, last, owner, wait_s, progress, look))
 
 
 @contextmanager
-def _one(host: Host, name: str, owner: str, wait_s: float, progress: Progress) -> Iterator[None]:
-    settings = {"name": name, "owner": owner, "wait": str(int(wait_s)), "patience": str(PATIENCE_S)}
-    held = host.hold(script("lock", **settings), timeout=wait_s + 30)
+def _one(host: Host, name: str, owner: str, wait_s: float, progress: Progress, look: str) -> Iterator[str]:
+    settings = {"name": name, "owner": owner, "wait": str(int(wait_s)), "patience": str(PATIENCE_S), "look": look}
+    held = host.hold(script("lock", **settings), timeout=wait_s + PATIENCE_S + 30)
     stop = threading.Event()
     beats = threading.Thread(target=_beat, args=(held, stop), daemon=True)
     try:
-        _check(host, name, held.first_line(), progress)
+        said, _, seen = held.answer(_LOOKED).partition("\n")
+        _check(host, name, said, progress)
         beats.start()
-        yield
+        yield seen.removesuffix(f"{_LOOKED}\n")
     finally:
         stop.set()
         if beats.is_alive():

@@ -113,9 +113,13 @@ class Container(Service):
         with explained(host, f"Docker could not remove {self.spec.name}"):
             self._delete(client)
 
-    def state(self, host: Host) -> ServiceState:
-        """What Docker says now."""
-        observed = self.parse(host.run(f"{self.probe()} 2>/dev/null", timeout=30).stdout)
+    def state_script(self) -> str:
+        """What Docker says of it."""
+        return f"{self.probe()} 2>/dev/null"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        observed = self.parse(output)
         if not observed.exists:
             return ServiceState(running=False, detail="no such container")
         return ServiceState(

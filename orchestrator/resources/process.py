@@ -107,13 +107,16 @@ class Process(Service):
         )
         run_or_fail(host, f"the supervisor could not stop {self.name}", script, timeout=180)
 
-    def state(self, host: Host) -> ServiceState:
-        """What supervisord says now. It keeps no count of restarts, but logs every start, and those we asked for."""
+    def state_script(self) -> str:
+        """What supervisord says. It keeps no count of restarts, but logs every start, and those we asked for."""
         began, asked = quote(f"spawned: '{self.name}'"), quote(f"waiting for {self.name} to stop")
         count = "index($0, asked) || /supervisord started/ {n = 0} index($0, began) {n++} END {print n + 0}"
         starts = f"awk -v began={began} -v asked={asked} {quote(count)} {quote(self.journal)} 2>/dev/null || echo 0"
-        result = host.run(f"{self._ctl('status', self.name)} 2>&1 | head -n 1\n{starts}", timeout=30)
-        lines = [*result.stdout.splitlines(), "", ""]
+        return f"{self._ctl('status', self.name)} 2>&1 | head -n 1\n{starts}"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        lines = [*output.splitlines(), "", ""]
         spawned = int(lines[1]) if lines[1].isdigit() else 0
         return ServiceState(running=self._running(lines[0]), restarts=max(0, spawned - 1), detail=lines[0].strip())
 

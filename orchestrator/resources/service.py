@@ -22,8 +22,16 @@ class Service(Resource):
         return observed.model_copy(update={"fields": {**observed.fields, "fingerprint": "changed"}})
 
     @abstractmethod
+    def state_script(self) -> str:
+        """A script that prints what ``read_state`` reads."""
+
+    @abstractmethod
+    def read_state(self, output: str) -> ServiceState:
+        """How it is doing, from the script's output."""
+
     def state(self, host: Host) -> ServiceState:
         """How it is doing now."""
+        return self.read_state(host.run(self.state_script(), timeout=30).stdout)
 
     @abstractmethod
     def log_script(self, *, lines: int, follow: bool) -> str:

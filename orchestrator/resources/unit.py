@@ -90,10 +90,13 @@ class Unit(Service):
         steps.append(f"systemctl reset-failed {name} 2>/dev/null || true")
         run_or_fail(host, f"systemd could not stop {self.name}", "\n".join(steps), timeout=300)
 
-    def state(self, host: Host) -> ServiceState:
-        """What systemd says now."""
-        script = f"TZ=UTC systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
-        seen = fields(host.run(script, timeout=30).stdout)
+    def state_script(self) -> str:
+        """What systemd says of it."""
+        return f"TZ=UTC systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        seen = fields(output)
         restarts = seen.get("NRestarts", "0")
         return ServiceState(
             running=seen.get("ActiveState") == "active",
