@@ -59,6 +59,14 @@ class Container(Service):
                 f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}" for mount in spec.mounts
             ),
             "ports": sorted(f"{port.host_ip}:{port.host_port}:{port.container_port}" for port in spec.ports),
+            "user": spec.user or "",
+            "groups": sorted(spec.group_add),
+            "dropped capabilities": sorted(spec.cap_drop),
+            "security options": sorted(spec.security_opt),
+            "read-only root": spec.read_only,
+            "tmpfs": sorted(spec.tmpfs),
+            "pids limit": spec.pids_limit or 0,
+            "privileges": sorted(f"{name} host" for name in ("network", "ipc") if getattr(spec, name) == "host"),
         }
 
     def compare(self, observed: Observed) -> tuple[Any, ...]:
@@ -113,13 +121,9 @@ class Container(Service):
         with explained(host, f"Docker could not remove {self.spec.name}"):
             self._delete(client)
 
-    def state_script(self) -> str:
-        """What Docker says of it."""
-        return f"{self.probe()} 2>/dev/null"
-
-    def read_state(self, output: str) -> ServiceState:
-        """Read it."""
-        observed = self.parse(output)
+    def state(self, host: Host) -> ServiceState:
+        """What Docker says now."""
+        observed = self.parse(host.run(f"{self.probe()} 2>/dev/null", timeout=30).stdout)
         if not observed.exists:
             return ServiceState(running=False, detail="no such container")
         return ServiceState(
@@ -169,7 +173,25 @@ def _observed(found: dict[str, Any]) -> Fields:
             for item in host.get("Mounts") or []
         ),
         "ports": sorted(ports),
+        "user": config.get("User") or "",
+        "groups": sorted(host.get("GroupAdd") or []),
+        "dropped capabilities": sorted(host.get("CapDrop") or []),
+        "security options": sorted(host.get("SecurityOpt") or []),
+        "read-only root": bool(host.get("ReadonlyRootfs")),
+        "tmpfs": sorted(":".join(filter(None, item)) for item in (host.get("Tmpfs") or {}).items()),
+        "pids limit": host.get("PidsLimit") or 0,
+        "privileges": _privileges(host),
     }
+
+
+def _privileges(host: dict[str, Any]) -> list[str]:
+    """What lets a container out of its confinement, however it was given."""
+    modes = {"network": "NetworkMode", "ipc": "IpcMode", "pid": "PidMode", "uts": "UTSMode", "userns": "UsernsMode"}
+    found = [f"{name} host" for name, key in modes.items() if host.get(key) == "host"]
+    found += ["privileged"] if host.get("Privileged") else []
+    found += [f"capability {name}" for name in host.get("CapAdd") or []]
+    found += [f"device {device.get('PathOnHost')}" for device in host.get("Devices") or []]
+    return sorted(found)
 
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
@@ -193,6 +215,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "cap_drop": list(spec.cap_drop),
         "security_opt": list(spec.security_opt),
         "read_only": spec.read_only,
-        "tmpfs": dict.fromkeys(spec.tmpfs, ""),
+        "tmpfs": list(spec.tmpfs),
+        "group_add": list(spec.group_add),
+        "pids_limit": spec.pids_limit,
         "network_mode": spec.network,
     }
