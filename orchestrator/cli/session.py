@@ -130,11 +130,16 @@ class Session:
             value = click.prompt("sudo password", hide_input=True, err=True)
         return Secret(value) if value else None
 
-    def on_each(self, hosts: "Sequence[Host]", work: "Callable[[Host], T]") -> "list[Outcome[T]]":
-        """Do the work on every host at once, within the bound; failures are told as they are collected."""
+    def on_each(
+        self, hosts: "Sequence[Host]", work: "Callable[[Host], T]", *, limit: int | None = None
+    ) -> "list[Outcome[T]]":
+        """Do the work on every host at once, within ``limit`` or the bound that was asked for.
+
+        Failures are told as they are collected.
+        """
         from orchestrator.hosts.connect import on_each
 
-        outcomes = on_each(hosts, work, limit=self.options.get("parallel_hosts") or 8)
+        outcomes = on_each(hosts, work, limit=limit or self.options.get("parallel_hosts") or 8)
         for outcome in outcomes:
             if outcome.error is not None:
                 self.console.error(outcome.error)

@@ -9,7 +9,9 @@ from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.engine import explained
-from orchestrator.resources.service import Service
+from orchestrator.resources.log import Reader
+from orchestrator.resources.log import docker as docker_line
+from orchestrator.resources.service import XIDS, Service
 from orchestrator.templating.container import ContainerSpec, docker_run_line
 
 if TYPE_CHECKING:
@@ -121,23 +123,51 @@ class Container(Service):
         with explained(host, f"Docker could not remove {self.spec.name}"):
             self._delete(client)
 
-    def state(self, host: Host) -> ServiceState:
-        """What Docker says now."""
-        observed = self.parse(host.run(f"{self.probe()} 2>/dev/null", timeout=30).stdout)
+    def state_script(self) -> str:
+        """What Docker says of it."""
+        return f"{self.probe()} 2>/dev/null"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        observed = self.parse(output)
         if not observed.exists:
             return ServiceState(running=False, detail="no such container")
         return ServiceState(
             running=bool(observed.fields["running"]),
             restarts=int(observed.fields["restarts"]),
-            detail=str(observed.fields["status"]),
+            detail=_doing(observed.fields),
             started_at=_moment(str(observed.fields["started"])),
         )
 
-    def log_script(self, *, lines: int, follow: bool) -> str:
+    def evidence_script(self) -> str:
+        """What Docker says of its end, and what the kernel killed in it."""
+        name, form = quote(self.spec.name), quote("{{.Id}}\t{{.State.Error}}")
+        return (
+            f"said=$(docker container inspect -f {form} {name} 2>&1); printf '%s\\n' \"${{said#*\t}}\"\n"
+            'dmesg 2>/dev/null | grep -F -- "${said%%\t*}" | grep oom-kill: | tail -n 1\n'
+            f"{XIDS}"
+        )
+
+    def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
         """The container's log; vLLM writes to both streams. What Docker says of a missing one is no part of it."""
         name = quote(self.spec.name)
-        logs = f"docker logs --tail {int(lines)} {'--follow' if follow else ''} {name} 2>&1"
+        words = ["--timestamps"] * stamped + ["--follow"] * follow
+        words += ["--since", since.isoformat()] if since else []
+        logs = f"docker logs --tail {int(lines)} {' '.join(words)} {name} 2>&1"
         return f"docker container inspect {name} >/dev/null || exit\nexec {logs}"
+
+    def log_reader(self, since: datetime | None) -> Reader:
+        """Docker keeps times."""
+        return docker_line
+
+
+def _doing(fields: Fields) -> str:
+    """Its state in words, with how it ended where it did."""
+    status, code = str(fields["status"]), fields["exit_code"]
+    if status == "running":
+        return status
+    killed = " (OOM killed)" if fields["out_of_memory"] else ""
+    return f"{status} {code}{killed}" if code or status == "exited" else status
 
 
 def _moment(text: str) -> datetime | None:
@@ -163,6 +193,7 @@ def _observed(found: dict[str, Any]) -> Fields:
         "started": state.get("StartedAt", ""),
         "restarts": found.get("RestartCount", 0),
         "exit_code": state.get("ExitCode", 0),
+        "out_of_memory": state.get("OOMKilled", False),
         "fingerprint": (config.get("Labels") or {}).get(LABEL, ""),
         "image": config.get("Image", ""),
         "image_id": found.get("Image", ""),

@@ -40,6 +40,7 @@ MAY_USE: dict[str, set[str]] = {
     "models": {"hosts"},
     "bench": {"hosts", "health"},
     "health": {"hosts"},
+    "metrics": {"health"},
     "hosts": set(),
     "spec": set(),
     "templating": set(),
