@@ -9,7 +9,8 @@ from orchestrator.cli.options import common_options, host_options
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.cli.documents import DiagnoseDocument, Finding, Runtime
+    from orchestrator.cli.documents import DiagnoseDocument, Finding
+    from orchestrator.cli.failure import Runtime
     from orchestrator.cli.session import Session
     from orchestrator.health.diagnosis import Diagnosis
     from orchestrator.hosts.base import Host

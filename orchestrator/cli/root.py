@@ -11,7 +11,23 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator import __version__
-from orchestrator.cli import down, history, hosts, logs, plan, render, schema, status, up, version
+from orchestrator.cli import (
+    bench,
+    diagnose,
+    down,
+    fit,
+    history,
+    hosts,
+    logs,
+    metrics,
+    parity,
+    plan,
+    render,
+    schema,
+    status,
+    up,
+    version,
+)
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
@@ -40,8 +56,9 @@ def group() -> None:
 
 
 for verb in (
-    *(up.up, plan.plan, plan.apply, down.down, status.status, logs.logs, history.history, history.rollback),
-    *(render.render, hosts.hosts, schema.schema, version.version),
+    *(up.up, plan.plan, plan.apply, down.down, status.status, logs.logs, diagnose.diagnose, metrics.metrics),
+    *(history.history, history.rollback, bench.bench, parity.parity),
+    *(render.render, fit.fit, hosts.hosts, schema.schema, version.version),
 ):
     group.add_command(verb)
 

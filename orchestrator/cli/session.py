@@ -13,7 +13,7 @@ from orchestrator.cli.options import overrides
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.cli.documents import Failure
+    from orchestrator.cli.failure import Failure
     from orchestrator.facts import Scope
     from orchestrator.hosts.base import Host
     from orchestrator.hosts.connect import Outcome

@@ -126,6 +126,11 @@ class HubClient:
         )
         return tuple(sorted(found, key=lambda model: (model.size, model.main_file)))
 
+    def has_safetensors(self, repo: str, revision: str | None = None) -> bool:
+        """Whether a repository can be served whole. Raises as ``resolve`` does."""
+        info = self._info(Asked(repo, revision, self.endpoint, self.token is not None))
+        return any(sibling.rfilename.endswith(".safetensors") for sibling in info.siblings or ())
+
     def read_range(self, repo: str, file: ModelFile, start: int, stop: int) -> bytes:
         """The bytes of a file from ``start`` to before ``stop``, which lies within it.
 
