@@ -29,6 +29,7 @@ MAY_USE: dict[str, set[str]] = {
         "fit",
         "models",
         "health",
+        "metrics",
         "spec",
         "templating",
     },
