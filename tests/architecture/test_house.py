@@ -21,6 +21,7 @@ LEAVES = {"__init__", "errors", "progress"}
 MAY_USE: dict[str, set[str]] = {
     "cli": {
         "bench",
+        "doctor",
         "planning",
         "runtimes",
         "resources",
@@ -33,6 +34,7 @@ MAY_USE: dict[str, set[str]] = {
         "spec",
         "templating",
     },
+    "doctor": {"planning", "runtimes", "resources", "facts", "models", "spec"},
     "planning": {"runtimes", "resources", "hosts", "facts", "fit", "models", "health", "spec", "templating"},
     "runtimes": {"resources", "facts", "fit", "models", "health", "spec", "templating"},
     "fit": {"models", "spec"},
