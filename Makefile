@@ -43,6 +43,10 @@ test-unit: venv ## the tests that need no Docker Engine, in parallel
 bench-control: venv $(BENCH)/.installed ## a run that changes nothing, against Ansible and pyinfra (needs a lab; BENCH_ARGS="--runs 7")
 	$(BIN)/python -m tests.bench.control --tools $(BENCH) $(BENCH_ARGS)
 
+.PHONY: bench-fit
+bench-fit: venv ## predicted against measured memory, for every figure that the tests have
+	$(BIN)/python -m tests.bench.fit
+
 $(BENCH)/.installed: requirements/bench.lock
 	rm -rf $(BENCH)
 	$(PYTHON) -m venv $(BENCH)

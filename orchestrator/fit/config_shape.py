@@ -86,6 +86,7 @@ def shape_from_config(
         experts=_experts(reading),
         experts_used=reading.first("num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"),
         rope_tables=2 if kind.startswith("gemma3") else 1,
+        quantized=bool(_quantization(config)),
         kv_cache_dtype=_cache_dtype(config),
     )
     return shape.doubting(*reading.doubts, *_doubts(shape, config, text))

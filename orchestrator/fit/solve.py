@@ -137,9 +137,8 @@ def _after(order: Sequence[str], kind: str, than: str) -> bool:
 def _vllm_changes(shape: ModelShape, settings: VllmSettings, machine: Machine) -> Iterator[tuple[str, str, Settings]]:
     if element_bits(shape, settings.kv_cache_dtype) > 8:
         yield "kv_cache_dtype", "fp8", replace(settings, kv_cache_dtype="fp8")
-    for count in (64, 16):
-        if machine.cards and settings.max_num_seqs > count:
-            yield "max_num_seqs", str(count), replace(settings, max_num_seqs=count)
+    if machine.cards and settings.max_num_seqs > 64:
+        yield "max_num_seqs", "64", replace(settings, max_num_seqs=64)
     if settings.max_num_batched_tokens > 2048:
         yield "max_num_batched_tokens", "2048", replace(settings, max_num_batched_tokens=2048)
     if machine.cards and not settings.enforce_eager:
