@@ -5,7 +5,6 @@ Nothing heavy is imported here: each verb imports what it needs when it runs, so
 
 import gc
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 import click
@@ -90,6 +89,8 @@ def _run(words: list[str]) -> int:
         return int(ExitStatus.DONE)
     except Exception as error:
         if verbose:
+            import traceback
+
             traceback.print_exc()
         internal = DeployError(f"internal: {type(error).__name__}", remedy="run with --verbose for where")
         return _explain(internal, json_mode=json_mode)
