@@ -253,7 +253,7 @@ def _opened(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
 
 _TABLE = "| field | meaning |\n|---|---|\n"
 _SHARED = {"endpoint", "health", "service", "drift", "errors", "error", "plans", "returned"}
-_SHARED |= {"summary", "files", "entry", "impact"}
+_SHARED |= {"summary", "files", "entry", "impact", "estimate", "gpus", "origins"}
 """Fields whose inside is described elsewhere, or is named by the user's own values."""
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _OLLAMA_CACHES = ("f16", "q8_0", "q4_0")
 _VLLM_CACHES = ("auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2")
 _GOOD = ("fits", "tight")
+_CONTEXT = 24576  # tokens: that of the worked example
 
 _EPILOG = """\b
 Examples:
@@ -54,7 +55,7 @@ class Place:
 @click.option("--gpus", type=click.IntRange(1, 64), help="Number of GPUs [default: 1, or all that the host has].")
 @click.option("--ram", metavar="SIZE", help="Main memory free beside the assumed GPU: 30GiB [default: not looked at].")
 @click.option("--runtime", type=click.Choice(["ollama", "vllm", "both"]), default="both", show_default=True)
-@click.option("--context", type=tokens, default="24K", show_default=True, help="Tokens per request: 8192, 24k, 24K.")
+@click.option("--context", type=tokens, help="Tokens per request: 8192, 24k, 24K [default: 24K, or what there can be].")
 @click.option("--parallel", type=click.IntRange(1, 1024), default=1, show_default=True, help="Requests at once.")
 @click.option(
     "--kv-cache-dtype",
@@ -180,17 +181,18 @@ def _settings(runtime: "Runtime", shape: "ModelShape", place: Place, options: di
     from orchestrator.fit.memory import OllamaSettings, VllmSettings
     from orchestrator.spec.catalogue import default_vllm_version
 
+    context = options["context"] or min(_CONTEXT, shape.training_context or _CONTEXT)
     if runtime == "ollama":
         cache = next((kind for kind in options["kv_cache_dtypes"] if kind in _OLLAMA_CACHES), "f16")
         return OllamaSettings(
-            context_tokens=options["context"],
+            context_tokens=context,
             parallel=options["parallel"],
             kv_cache_type=cache,
             flash_attention=False if options["no_flash_attention"] else None,
         )
     device: Device = "cuda" if place.machine.cards else "cpu"
     return VllmSettings(
-        context_tokens=options["context"],
+        context_tokens=context,
         parallel=options["parallel"],
         max_num_seqs=options["max_num_seqs"],
         max_num_batched_tokens=options["max_num_batched_tokens"],

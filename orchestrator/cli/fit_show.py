@@ -40,7 +40,7 @@ def _show_model(session: "Session", model: "FitModel") -> None:
     say(f"{model['source']}", bold=True)
     facts = [model["architecture"] or "unknown architecture", f"{model['layers']} layers"]
     if model["parameters"]:
-        facts.append(f"{model['parameters'] / 1e9:.1f} billion weights at {model['bits_per_weight']:.2f} bits")
+        facts.append(f"{_count(model['parameters'])} weights at {model['bits_per_weight']:.2f} bits")
     facts.append(f"{gib(model['size_bytes'])} on disk")
     if model["training_context_tokens"]:
         facts.append(f"trained for {model['training_context_tokens']} tokens")
@@ -49,6 +49,10 @@ def _show_model(session: "Session", model: "FitModel") -> None:
         say(f"  {model['read_bytes'] / 1e6:.1f} MB of it were read")
     for doubt in model["doubts"]:
         say(f"  estimate only: {doubt}", fg="yellow")
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:.1f} billion" if number >= 1e9 else f"{number / 1e6:.0f} million"
 
 
 def _show_target(session: "Session", target: "FitTarget", known: Sequence[str]) -> None:
@@ -100,7 +104,8 @@ def _remarks(estimate: "Estimate", known: Sequence[str]) -> list[str]:
             free = f" of {gib(place.free_bytes)} free" if place.free_bytes else ""
             lines.append(f"{name}: {place.layers} layers, {gib(place.need_bytes)}{free}")
     if estimate.concurrency_high:
-        at_once = f"{estimate.concurrency_low:.1f} to {estimate.concurrency_high:.1f}"
+        least, most = f"{estimate.concurrency_low:.1f}", f"{estimate.concurrency_high:.1f}"
+        at_once = least if least == most else f"{least} to {most}"
         lines.append(f"room for {at_once} requests of full length at once")
     return [*lines, *estimate.notes]
 
@@ -126,7 +131,7 @@ def _of_free(estimate: "Estimate") -> str:
         text += f", of which the engine leaves {gib(estimate.reserve_bytes)}"
     if estimate.short_bytes > 0:
         text += f"; {gib(estimate.short_bytes)} short"
-    if estimate.cpu_percent:
+    if 0 < estimate.cpu_percent < 100:
         text += f"; {estimate.cpu_percent:.0f} % would run on the CPU"
     return text
 
