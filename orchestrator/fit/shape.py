@@ -5,7 +5,7 @@ readers in ``gguf_shape`` and ``config_shape`` bring every number within bounds 
 to guess, and a prediction with doubts is an estimate, never a firm yes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 MOST_LAYERS = 1024
@@ -56,7 +56,7 @@ class ModelShape:
 
     architecture: str
     source: Literal["gguf", "config"]
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = field(repr=False)
     hidden: int
     vocabulary: int
     training_context: int
