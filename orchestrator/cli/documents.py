@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from orchestrator.bench.parity import Answered, Differs
 from orchestrator.bench.result import Measurement
+from orchestrator.cli.doctor_documents import AuditDocument, DoctorDocument
 from orchestrator.cli.failure import Failure, Runtime
 from orchestrator.cli.fit_documents import FitDocument
 from orchestrator.health.diagnosis import Diagnosis
@@ -316,6 +317,8 @@ DOCUMENTS: dict[str, type] = {
     "deployctl.bench.compare/1": BenchDocument,
     "deployctl.parity/1": ParityDocument,
     "deployctl.fit/1": FitDocument,
+    "deployctl.doctor/1": DoctorDocument,
+    "deployctl.doctor.audit/1": AuditDocument,
     "deployctl.error/1": ErrorDocument,
 }
 """What each document is made of, by its name."""

@@ -13,6 +13,7 @@ from orchestrator import __version__
 from orchestrator.cli import (
     bench,
     diagnose,
+    doctor,
     down,
     fit,
     history,
@@ -57,7 +58,7 @@ def group() -> None:
 for verb in (
     *(up.up, plan.plan, plan.apply, down.down, status.status, logs.logs, diagnose.diagnose, metrics.metrics),
     *(history.history, history.rollback, bench.bench, parity.parity),
-    *(render.render, fit.fit, hosts.hosts, schema.schema, version.version),
+    *(render.render, fit.fit, doctor.doctor, hosts.hosts, schema.schema, version.version),
 ):
     group.add_command(verb)
 
