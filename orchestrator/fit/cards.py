@@ -15,7 +15,7 @@ TOTAL_MIB = {
     "RTX 5060": 8151, "RTX 5060 Ti 8GB": 8151, "RTX 5060 Ti 16GB": 16311, "RTX 5070": 12227, "RTX 5070 Ti": 16303,
     "RTX 5080": 16303, "RTX 5090": 32607,
     "RTX A4000": 16376, "RTX A4500": 20470, "RTX A5000": 24564, "RTX A6000": 49140, "RTX 4000 Ada": 20475,
-    "RTX 5000 Ada": 32760, "RTX 6000 Ada": 49140, "RTX PRO 6000 Blackwell": 97887,
+    "RTX 6000 Ada": 49140, "RTX PRO 6000 Blackwell": 97887,
     "T4": 15360, "V100 16GB": 16384, "V100 32GB": 32768, "A10": 23028, "A10G": 23028, "A30": 24576, "A40": 46068,
     "A100 40GB": 40960, "A100 80GB": 81920, "L4": 23034, "L40": 46068, "L40S": 46068, "H100 80GB": 81559,
     "H100 NVL": 95830, "H200": 143771, "B200": 183359,
@@ -48,5 +48,6 @@ def idle_card(name: str, total_mib: int) -> Card:
 
 
 def _plain(name: str) -> str:
-    """Letters and digits alone, without the maker and the line, which everybody leaves out or not."""
-    return re.sub(r"[^a-z0-9]|nvidia|geforce|tesla|quadro|generation", "", name.lower())
+    """Letters and digits alone, without what drivers add to the name and people leave out."""
+    added = r"nvidia|geforce|tesla|quadro|generation|edition|workstation|server|pcie|sxm\d?|hbm\d?e?"
+    return re.sub(rf"{added}|[^a-z0-9]", "", name.lower())
