@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from tests.cli.run import VARIABLES, Ran, deployctl
+from tests.docs.pages import blocks
 from tests.docs.schemas import closed
 from tests.doubles.gguf import qwen_14b, write_gguf
 from tests.doubles.hub import FakeHub, Sparse
@@ -238,6 +239,12 @@ def test_what_is_typed_wrong_is_told_before_anybody_is_asked(tmp_path: Path, wor
 
 def test_the_remedy_names_the_cards_that_come_close(fit) -> None:
     assert "RTX 4060 Ti 8GB, RTX 4060 Ti 16GB" in fit(MODEL, "--gpu", "nvidia geforce rtx4060ti").err
+
+
+def test_the_guide_shows_what_is_printed(fit) -> None:
+    shown = [block.text for block in blocks("text")]
+    assert fit(MODEL, "--vram", "16GiB").out in shown
+    assert fit(f"hf:{REPO}", "--gpu", "RTX 4060 Ti 16GB").out in shown
 
 
 def on_a_terminal(*words: str, hub: FakeHub, cwd: Path) -> str:
