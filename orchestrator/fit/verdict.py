@@ -1,13 +1,13 @@
 """Does it fit: what a model takes on a machine, set against what is free there."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from orchestrator.fit import ollama, vllm, vllm_cache
-from orchestrator.fit.llamacpp import buffers, draft_cache_bytes, kv_layer_bytes
+from orchestrator.fit.llamacpp import Buffers, buffers, draft_cache_bytes, kv_layer_bytes
 from orchestrator.fit.memory import (
     GIB,
     MIB,
+    Card,
     Estimate,
     Machine,
     OllamaSettings,
@@ -22,6 +22,7 @@ from orchestrator.fit.past import before_the_change
 from orchestrator.fit.shape import ModelShape
 
 _TRANSLATED = "--gpu-mem 1.0 means all that is free: {share:g} here, since vLLM refuses to start with 1.0 itself"
+_CPU_SHORT = "requests of {tokens} tokens need {size:.1f} GiB of KV cache"
 
 
 def estimate(shape: ModelShape, settings: Settings, machine: Machine) -> Estimate:
@@ -40,6 +41,10 @@ def _part(name: PartName, low: int, high: int | None = None) -> Part:
     return Part(name=name, low_bytes=low, high_bytes=low if high is None else high)
 
 
+def _sums(parts: Sequence[Part]) -> tuple[int, int]:
+    return sum(part.low_bytes for part in parts), sum(part.high_bytes for part in parts)
+
+
 def _between(need_low: int, need_high: int, room: int) -> Verdict:
     if need_high <= room:
         return "fits"
@@ -49,28 +54,15 @@ def _between(need_low: int, need_high: int, room: int) -> Verdict:
 def _ollama(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> Estimate:
     placement = ollama.place(shape, settings, machine)
     start = ollama.server(shape, settings, machine)
-    whole = buffers(shape, start)
-    if not machine.cards:
-        whole = replace(whole, weights=shape.weights_bytes)
-    used = max(1, sum(1 for count in placement.layers if count)) if machine.cards else 1
-    low, high = _ollama_overhead(machine)
-    parts = _without_nothing(
-        _part("weights", whole.weights),
-        _part("KV cache", whole.kv_cache),
-        _part("state", whole.state),
-        _part("compute", max(whole.compute, placement.buffers.compute if placement.moved == 0 else 0)),
-        _part("projector", shape.projector_bytes),
-        _part("overhead", low * used, high * used),
-    )
-    need_low, need_high = sum(part.low_bytes for part in parts), sum(part.high_bytes for part in parts)
+    used = max(1, sum(1 for count in placement.layers if count))
+    parts = _ollama_parts(shape, placement, machine, buffers(shape, start))
+    need_low, need_high = _sums(parts)
     free = _ollama_free(placement, machine)
     reserve = ollama.reserve_mib(shape, settings) * MIB * used if machine.cards else 0
-    room = free - reserve
-    verdict = _ollama_verdict(shape, placement, machine, need_low, room)
-    if not machine.cards:
-        verdict = _between(need_low, need_high, room)
-    spilled = placement.moved if verdict in {"spills", "does not fit"} and machine.cards else 0
+    verdict = _ollama_verdict(shape, placement, machine, need_low, need_high, free - reserve)
+    spilled = placement.moved if verdict in {"spills", "does not fit"} else 0
     doubts = (*shape.doubts, *_split_doubts(placement))
+    cached = next(part.high_bytes for part in parts if part.name == "KV cache")
     request = sum(kv_layer_bytes(layer, start) for layer in shape.layers) + draft_cache_bytes(shape, start)
     return Estimate(
         runtime="ollama",
@@ -85,21 +77,31 @@ def _ollama(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> Es
         need_high_bytes=need_high,
         free_bytes=free,
         reserve_bytes=reserve,
-        short_bytes=max(0, need_high - room),
-        kv_low_bytes=room - (need_high - whole.kv_cache),
-        kv_high_bytes=room - (need_low - whole.kv_cache),
+        short_bytes=max(0, need_high + reserve - free),
+        kv_low_bytes=free - reserve - need_high + cached,
+        kv_high_bytes=free - reserve - need_low + cached,
         kv_request_bytes=request // start.parallel,
         batch_tokens=start.ubatch_tokens,
-        gpu_layers=sum(placement.layers) if spilled else len(shape.layers) + 1 if machine.cards else 0,
-        cpu_percent=_percent(spilled, whole.total) if machine.cards else 100.0,
+        gpu_layers=sum(placement.layers) if spilled or not machine.cards else len(shape.layers) + 1,
+        cpu_percent=_percent(spilled, buffers(shape, start).total) if machine.cards else 100.0,
         placed=_ollama_placed(shape, placement, machine, need_high),
     )
 
 
-def _ollama_overhead(machine: Machine) -> tuple[int, int]:
+def _ollama_parts(shape: ModelShape, placement: ollama.Placement, machine: Machine, whole: Buffers) -> tuple[Part, ...]:
+    """What the whole model would take, of GPUs where there are any: what is short of that spills."""
+    low, high = ollama.CPU_OVERHEAD_LOW_MIB * MIB, ollama.CPU_OVERHEAD_HIGH_MIB * MIB
     if machine.cards:
-        return ollama.CONTEXT_LOW_MIB * MIB, ollama.CONTEXT_HIGH_MIB * MIB
-    return ollama.CPU_OVERHEAD_LOW_MIB * MIB, ollama.CPU_OVERHEAD_HIGH_MIB * MIB
+        used = max(1, sum(1 for count in placement.layers if count))
+        low, high = ollama.CONTEXT_LOW_MIB * MIB * used, ollama.CONTEXT_HIGH_MIB * MIB * used
+    return _without_nothing(
+        _part("weights", whole.weights if machine.cards else shape.weights_bytes),
+        _part("KV cache", whole.kv_cache),
+        _part("state", whole.state),
+        _part("compute", whole.compute if placement.moved else placement.buffers.compute),
+        _part("projector", shape.projector_bytes),
+        _part("overhead", low, high),
+    )
 
 
 def _ollama_free(placement: ollama.Placement, machine: Machine) -> int:
@@ -110,9 +112,11 @@ def _ollama_free(placement: ollama.Placement, machine: Machine) -> int:
 
 
 def _ollama_verdict(
-    shape: ModelShape, placement: ollama.Placement, machine: Machine, need_low: int, room: int
+    shape: ModelShape, placement: ollama.Placement, machine: Machine, need_low: int, need_high: int, room: int
 ) -> Verdict:
-    """On GPUs: llama.cpp starts nearly always, and what has no room goes to main memory."""
+    """On GPUs llama.cpp starts nearly always, and what has no room there goes to main memory."""
+    if not machine.cards:
+        return _between(need_low, need_high, room)
     if placement.moved == 0:
         return "fits"
     if len(machine.cards) == 1 and need_low <= room:
@@ -145,19 +149,17 @@ def _ollama_notes(shape: ModelShape, settings: OllamaSettings, machine: Machine)
 
 
 def _ollama_placed(shape: ModelShape, placement: ollama.Placement, machine: Machine, need: int) -> tuple[Placed, ...]:
+    everything = len(shape.layers) + 1
     if not machine.cards:
-        free = machine.ram_free_bytes
-        return (Placed(gpu=None, name="main memory", need_bytes=need, free_bytes=free, layers=len(shape.layers) + 1),)
-    spare = ollama.CONTEXT_HIGH_MIB * MIB
+        return (_in_ram(machine, need, everything),)
     placed = [
-        Placed(gpu=card.index, name=card.name, need_bytes=size + spare, free_bytes=card.free_mib * MIB, layers=count)
+        _on_card(card, size + ollama.CONTEXT_HIGH_MIB * MIB, count)
         for card, count, size in zip(placement.cards, placement.layers, placement.needs, strict=True)
         if count
     ]
-    left = len(shape.layers) + 1 - sum(placement.layers)
+    left = everything - sum(placement.layers)
     if left > 0:
-        size, free = placement.moved + shape.embedding_bytes, machine.ram_free_bytes
-        placed.append(Placed(gpu=None, name="main memory", need_bytes=size, free_bytes=free, layers=left))
+        placed.append(_in_ram(machine, placement.moved + shape.embedding_bytes, left))
     return tuple(placed)
 
 
@@ -166,57 +168,59 @@ def _without_nothing(*parts: Part) -> tuple[Part, ...]:
 
 
 def _vllm(shape: ModelShape, settings: VllmSettings, machine: Machine) -> Estimate:
-    cards = vllm.cards_of(settings, machine)
-    count, tokens = vllm.ranks(settings), settings.context_tokens
+    cards, count = vllm.cards_of(settings, machine), vllm.ranks(settings)
     held, cache = vllm.parts(shape, settings), vllm_cache.cache(shape, settings)
-    budget = vllm.budget(settings, cards)
+    budget, needed = vllm.budget(settings, cards), cache.needed_bytes(settings.context_tokens, settings.parallel)
     kv_low, kv_high = budget - held.total.high, budget - held.total.low
-    needed = cache.needed_bytes(tokens, settings.parallel)
     problems = _vllm_problems(shape, settings, machine)
-    verdict: Verdict = "does not fit" if problems else _between(budget - kv_high, budget - kv_low, budget - needed)
-    rest = held.outside + held.graphs
-    parts = (
-        _part("weights", held.weights.low * count, held.weights.high * count),
-        _part("KV cache", needed * count),
-        _part("compute", held.activation.low * count, held.activation.high * count),
-        _part("overhead", rest.low * count, rest.high * count),
-    )
+    verdict = "does not fit" if problems else _between(budget - kv_high, budget - kv_low, budget - needed)
+    parts, share = _vllm_parts(held, needed, count), vllm.share_of(settings, cards)
+    need_low, need_high = _sums(parts)
     free = sum(card.free_mib for card in cards) * MIB
     doubts = (*shape.doubts, *(("the model is shared by several GPUs",) if count > 1 else ()))
-    share = vllm.share_of(settings, cards)
     return Estimate(
         runtime="vllm",
         verdict=_firm(verdict, doubts),
         certain=not doubts,
         doubts=doubts,
         notes=(*problems, *((_TRANSLATED.format(share=share),) if settings.utilization is None else ())),
-        context_tokens=tokens,
+        context_tokens=settings.context_tokens,
         parallel=settings.parallel,
         parts=parts,
-        need_low_bytes=sum(part.low_bytes for part in parts),
-        need_high_bytes=sum(part.high_bytes for part in parts),
+        need_low_bytes=need_low,
+        need_high_bytes=need_high,
         free_bytes=free,
         reserve_bytes=max(0, free - budget * count),
         short_bytes=max(0, needed - kv_low) * count,
         kv_low_bytes=max(0, kv_low) * count,
         kv_high_bytes=max(0, kv_high) * count,
-        kv_request_bytes=cache.request_bytes(tokens) * count,
-        concurrency_low=round(cache.concurrency(kv_low, tokens), 2),
-        concurrency_high=round(cache.concurrency(kv_high, tokens), 2),
+        kv_request_bytes=cache.request_bytes(settings.context_tokens) * count,
+        concurrency_low=round(cache.concurrency(kv_low, settings.context_tokens), 2),
+        concurrency_high=round(cache.concurrency(kv_high, settings.context_tokens), 2),
         utilization=share,
         batch_tokens=settings.max_num_batched_tokens,
         gpu_layers=len(shape.layers) + 1,
-        placed=tuple(
-            Placed(
-                gpu=card.index,
-                name=card.name,
-                need_bytes=budget + vllm.CONTEXT_MIB * MIB,
-                free_bytes=card.free_mib * MIB,
-                layers=len(shape.layers) + 1,
-            )
-            for card in cards
-        ),
+        placed=tuple(_on_card(card, budget + vllm.CONTEXT_MIB * MIB, len(shape.layers) + 1) for card in cards),
     )
+
+
+def _vllm_parts(held: vllm.Parts, needed: int, count: int) -> tuple[Part, ...]:
+    """The parts on all GPUs, with the KV cache that was asked for."""
+    rest = held.outside + held.graphs
+    return (
+        _part("weights", held.weights.low * count, held.weights.high * count),
+        _part("KV cache", needed * count),
+        _part("compute", held.activation.low * count, held.activation.high * count),
+        _part("overhead", rest.low * count, rest.high * count),
+    )
+
+
+def _on_card(card: Card, size: int, layers: int) -> Placed:
+    return Placed(gpu=card.index, name=card.name, need_bytes=size, free_bytes=card.free_mib * MIB, layers=layers)
+
+
+def _in_ram(machine: Machine, size: int, layers: int) -> Placed:
+    return Placed(gpu=None, name="main memory", need_bytes=size, free_bytes=machine.ram_free_bytes, layers=layers)
 
 
 def _vllm_problems(shape: ModelShape, settings: VllmSettings, machine: Machine) -> tuple[str, ...]:
@@ -246,15 +250,14 @@ def _vllm_cpu(shape: ModelShape, settings: VllmSettings, machine: Machine) -> Es
         _part("compute", peak.low, peak.high),
         _part("overhead", vllm.CPU_OVERHEAD_LOW_BYTES, vllm.CPU_OVERHEAD_HIGH_BYTES),
     )
-    low, high = sum(part.low_bytes for part in parts), sum(part.high_bytes for part in parts)
-    verdict: Verdict = "does not fit" if needed > space else _between(low, high, machine.ram_free_bytes)
-    short = (f"a request of {tokens} tokens needs {needed / GIB:.1f} GiB of KV cache",) if needed > space else ()
+    low, high = _sums(parts)
+    verdict = "does not fit" if needed > space else _between(low, high, machine.ram_free_bytes)
     return Estimate(
         runtime="vllm",
         verdict=_firm(verdict, shape.doubts),
         certain=shape.certain,
         doubts=shape.doubts,
-        notes=short,
+        notes=(_CPU_SHORT.format(tokens=tokens, size=needed / GIB),) if needed > space else (),
         context_tokens=tokens,
         parallel=settings.parallel,
         parts=parts,
@@ -270,13 +273,5 @@ def _vllm_cpu(shape: ModelShape, settings: VllmSettings, machine: Machine) -> Es
         concurrency_high=round(cache.concurrency(space, tokens), 2),
         batch_tokens=settings.max_num_batched_tokens,
         cpu_percent=100.0,
-        placed=(
-            Placed(
-                gpu=None,
-                name="main memory",
-                need_bytes=high,
-                free_bytes=machine.ram_free_bytes,
-                layers=len(shape.layers),
-            ),
-        ),
+        placed=(_in_ram(machine, high, len(shape.layers) + 1),),
     )
