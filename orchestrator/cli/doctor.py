@@ -200,9 +200,12 @@ def _show_audit(session: "Session", host: str, found: "list[tuple[Manifest, tupl
         say(f"{host}: nothing is deployed")
     for manifest, items in found:
         loose, other = sum(item.unpinned for item in items), sum(item.drift is not None for item in items)
-        told = ", ".join(filter(None, (f"{loose} unpinned" if loose else "", f"{other} differ{'s' if other == 1 else ''}" if other else "")))
+        told = [f"{loose} unpinned" if loose else "", f"{other} changed since" if other else ""]
         made = f"generation {manifest.generation}, by {manifest.applied_by} with deployctl {manifest.tool}"
-        say(f"{manifest.name} on {host}: {told or 'all pinned, as it was applied'} ({made})", bold=True)
+        say(
+            f"{manifest.name} on {host}: {', '.join(filter(None, told)) or 'all pinned, as it was applied'} ({made})",
+            bold=True,
+        )
         for item in items:
             _show_item(session, item)
 
