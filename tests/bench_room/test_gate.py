@@ -43,8 +43,8 @@ def measured(*levels: Level, generation: int = 1, output_tokens: int = 64) -> Me
     ("now", "what"),
     [
         (level(89), {"output tokens/s"}),
-        (level(100, first=0.112), {"time to first token, median"}),
-        (level(100, between=0.03), {"time between tokens, median"}),
+        (level(100, first=0.112), {"seconds to the first token, median"}),
+        (level(100, between=0.03), {"seconds between tokens, median"}),
         (level(100, ok=7), {"share of failed requests"}),
         (level(0, ok=0), {"output tokens/s", "share of failed requests"}),
         (level(91, first=0.109, between=0.0219), set()),

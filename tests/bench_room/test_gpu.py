@@ -19,6 +19,15 @@ TEXT = """\
 2026/11/24 14:25:09.500, 0, NVIDIA GeForce RTX 4060 Ti, 14300, 16380, 50, 60.00
 """
 
+H100 = (
+    ("28.001", 69.67),
+    ("28.507", 69.72),
+    ("29.008", 69.67),
+    ("29.508", 69.73),
+    ("30.008", 69.63),
+    ("30.509", 69.65),
+)
+
 STAND_IN = """#!/bin/sh
 case "$*" in *timestamp,index,name,memory.used,memory.total,utilization.gpu,power.draw*-lms*) ;; *) exit 9;; esac
 cat <<'END'
@@ -39,6 +48,14 @@ def test_samples_become_peaks_means_and_energy():
 @pytest.mark.parametrize("text", ["", "No devices were found\n", "NVIDIA-SMI has failed", "a, b, c, d, e, f, g\n"])
 def test_what_is_no_sample_is_no_gpu(text: str):
     assert read(text) == ()
+
+
+def test_what_an_idle_h100_said():
+    """Driver 580.159.04; that driver's nvidia-smi has no counter of energy to ask for."""
+    lines = (f"2026/11/24 14:59:{at}, 0, NVIDIA H100 80GB HBM3, 0, 81559, 0, {watts}\n" for at, watts in H100)
+    (gpu,) = read("".join(lines))
+    assert (gpu.name, gpu.memory_total_mib, gpu.use_percent) == ("NVIDIA H100 80GB HBM3", 81559, 0.0)
+    assert gpu.energy_j == pytest.approx(69.68 * 2.508, rel=0.001)
 
 
 def test_one_sample_has_no_energy():
