@@ -30,6 +30,7 @@ class Bench(click.Group):
         return arguments if named else [_RUN, *arguments]
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        """As Click does, once they are spelled out."""
         return super().parse_args(context, self.spelled_out(arguments))
 
 
