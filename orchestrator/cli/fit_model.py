@@ -75,9 +75,10 @@ def _on_hub(reference: "HubReference", revision: str | None, client: "HubClient"
     from orchestrator.models.reference import HubRepo
 
     with progress.task(f"look up {reference}"):
-        listed = client.ggufs(reference.repo, revision)
-        whole = isinstance(reference, HubRepo) and bool(listed) and not client.has_safetensors(reference.repo, revision)
-        model = _preferred(listed) if whole else client.resolve(reference, revision)
+        listing = client.look_up(reference.repo, revision)
+        listed = listing.ggufs
+        whole = isinstance(reference, HubRepo) and bool(listed) and not listing.has_safetensors
+        model = _preferred(listed) if whole else listing.resolve(reference)
     headers = read_hub(client, model, progress)
     shape = shape_of(headers)
     siblings = _siblings(model, headers, shape, listed) if model.format == "gguf" else ()

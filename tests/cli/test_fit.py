@@ -122,6 +122,7 @@ def test_one_header_is_read_for_all_quantizations(fit, hub: FakeHub) -> None:
     asked = {record.path.rpartition("/")[2] for record in hub.records[before:] if record.is_download}
     assert asked == {"Qwen2.5-14B-Instruct-Q4_K_M.gguf"}
     assert sum(record.sent for record in hub.records[before:]) < 10_000_000
+    assert len([record for record in hub.records[before:] if record.path.startswith("/api/models/")]) == 1
     found = {one["quant"]: one for one in ran.document["quantizations"]}
     assert list(found) == ["Q2_K", "IQ4_XS", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"]  # by size, and no other model's
     assert [quant for quant, one in found.items() if one["exact"]] == ["Q4_K_M"]
@@ -201,6 +202,19 @@ def test_a_type_of_the_kv_cache_is_for_its_runtime(fit) -> None:
 
     assert cache(small, "ollama") == cache(plain, "ollama") * 34 // 64
     assert cache(small, "vllm") == cache(plain, "vllm") == 2 * cache(both, "vllm")
+
+
+def test_the_levers_that_are_named_can_be_tried(fit) -> None:
+    def verdicts(*words: str) -> dict[str, int]:
+        found = outlooks(fit(MODEL, "--vram", "16GiB", "--json", *words))
+        return {runtime: one["estimate"]["need_high_bytes"] for runtime, one in found.items()}
+
+    plain = verdicts()
+    assert verdicts("--enforce-eager")["vllm"] < plain["vllm"]
+    assert verdicts("--max-num-seqs", "16")["vllm"] < plain["vllm"]
+    assert verdicts("--max-num-batched-tokens", "8K")["vllm"] > plain["vllm"]
+    assert verdicts("--no-flash-attention")["ollama"] > plain["ollama"]
+    assert verdicts("--context", "8K")["ollama"] < plain["ollama"]
 
 
 def test_a_host_that_is_not_there_is_exit_3(fit) -> None:
