@@ -144,7 +144,9 @@ def _healthy_before(manifest: "Manifest", host: str) -> int:
 
 
 def _named(seen: "Survey", name: str) -> "Manifest":
-    found = next((item for item in seen.manifests if name in (item.name, item.runtime) and item.status != "down"), None)
+    mine = [item for item in seen.manifests if name in (item.name, item.runtime)]
+    found = next((item for item in mine if item.status != "down"), None)
     if found is None:
-        raise RefusedError(f"{name} is not deployed", host=seen.facts.host, remedy="deployctl status")
+        why = "it was taken down, and its history went with it; its models are kept" if mine else ""
+        raise RefusedError(f"{name} is not deployed", host=seen.facts.host, why=why, remedy="deployctl status")
     return found

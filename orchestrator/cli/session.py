@@ -25,6 +25,7 @@ T = TypeVar("T")
 SUDO_PASSWORD = "DEPLOYCTL_SUDO_PASSWORD"  # noqa: S105  (the name of a variable)
 
 _WORST_FIRST = (
+    ExitStatus.INTERRUPTED,
     ExitStatus.FAILED,
     ExitStatus.UNHEALTHY,
     ExitStatus.LOCKED,
