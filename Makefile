@@ -50,6 +50,10 @@ bench-gateway: venv ## what the gateway adds to latency and takes from throughpu
 bench-control: venv $(BENCH)/.installed ## a run that changes nothing, against Ansible and pyinfra (needs a lab; BENCH_ARGS="--runs 7")
 	$(BIN)/python -m tests.bench.control --tools $(BENCH) $(BENCH_ARGS)
 
+.PHONY: bench-fit
+bench-fit: venv ## predicted against measured memory, for every figure that the tests have
+	$(BIN)/python -m tests.bench.fit
+
 $(BENCH)/.installed: requirements/bench.lock
 	rm -rf $(BENCH)
 	$(PYTHON) -m venv $(BENCH)

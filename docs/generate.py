@@ -37,7 +37,8 @@ EXIT_MEANING = {
         "`deployctl hosts trust HOST`, or correct the inventory. The other hosts were served.",
     ),
     "REFUSED": (
-        "Refused before any change: a port is taken, something is missing, a plan or a generation no longer holds.",
+        "Refused before any change: a port is taken, something is missing, a model does not fit, a plan or a generation "
+        "no longer holds.",
         "The message names what to install or to choose.",
     ),
     "UNHEALTHY": (
@@ -253,7 +254,7 @@ def _opened(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
 
 _TABLE = "| field | meaning |\n|---|---|\n"
 _SHARED = {"endpoint", "health", "service", "drift", "errors", "error", "plans", "returned"}
-_SHARED |= {"summary", "files", "entry", "impact"}
+_SHARED |= {"summary", "files", "entry", "impact", "estimate", "gpus", "origins"}
 """Fields whose inside is described elsewhere, or is named by the user's own values."""
 
 

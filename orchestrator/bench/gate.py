@@ -42,8 +42,8 @@ def _compared(then: Level, now: Level) -> Iterator[Change]:
         lost = 1 - rate / then.output_tokens_per_second
         yield Change(at, "output tokens/s", then.output_tokens_per_second, rate, lost)
     for what, old, new in (
-        ("time to first token, median", then.ttft_s, now.ttft_s),
-        ("time between tokens, median", then.inter_token_s, now.inter_token_s),
+        ("seconds to the first token, median", then.ttft_s, now.ttft_s),
+        ("seconds between tokens, median", then.inter_token_s, now.inter_token_s),
     ):
         if old is not None and old.p50:
             yield _later(at, what, old, new)

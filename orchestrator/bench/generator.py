@@ -113,7 +113,9 @@ class _Load:
             "model": job.model,
             "messages": [{"role": "user", "content": prompt(job.seed, index, job.words)}],
             "max_tokens": job.output_tokens,
-            "seed": job.seed + index,
+            # Greedy: the same texts each time. A seed would do too, but it kills vLLM 0.32 on a CPU (a prompt that is
+            # computed in parts: "CPU Generator does not use offset").
+            "temperature": 0,
             "stream": True,
             "stream_options": {"include_usage": True},
             **job.extra,

@@ -42,19 +42,17 @@ def watched(host: Host | None) -> Iterator[Sampling]:
         seen.note = "an endpoint given by URL: its host is not known"
         yield seen
         return
-    held = host.hold(_SAMPLE)
+    held, file, text = host.hold(_SAMPLE), "", ""
     try:
         file = held.answer("watching").partition("\n")[0]
         yield seen
     finally:
         held.release()
-    if not file.startswith("/"):
-        seen.note = ABSENT
-        return
-    text = host.run(f"cat -- {quote(file)}; rm -f -- {quote(file)}").stdout
+        if file:
+            text = host.run(f"cat -- {quote(file)}; rm -f -- {quote(file)}").stdout
     seen.use = read(text)
     if not seen.use:
-        seen.note = " ".join(text.split())[:200] or "nvidia-smi said nothing"
+        seen.note = (" ".join(text.split())[:200] or "nvidia-smi said nothing") if file else ABSENT
 
 
 def read(text: str) -> tuple[GpuUse, ...]:

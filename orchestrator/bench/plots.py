@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.bench.result import Level, Measurement, Spread
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",  # matplotlib brings it along: the same picture on every machine
     "font.size": 9,
     "axes.spines.top": False,
@@ -27,7 +28,8 @@ _NOT_LISTED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>",
 
 def draw(measured: Sequence[Measurement], png: Path) -> str:
     """Write the PNG, and return the SVG for a page."""
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # it lists every setting by name
+    with warnings.catch_warnings(), matplotlib.rc_context(_STYLE):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in letters that the font lacks shows boxes
         figure = Figure(figsize=(10, 7), layout="constrained")
         axes = figure.subplots(2, 2)
         _bars(axes[0][0], measured, "Output of all requests together", "tokens per second")

@@ -43,7 +43,7 @@ class Side:
 
     def say(self, question: str) -> Said:
         """Its greedy answer: as a client asks that sets the temperature and nothing else. Raises DeployError."""
-        body = {"max_tokens": questions()[1], "temperature": 0, "seed": 1, "stream": False}
+        body = {"max_tokens": questions()[1], "temperature": 0, "stream": False}
         answer = self._post("/v1/chat/completions", {**body, **_asked(question)}, _ANSWER_S)
         if answer.status != 200:
             raise self._failed("answers no question", answer)

@@ -21,15 +21,20 @@ Examples:
 _RUN = "run"
 
 
-class _Group(click.Group):
+class Bench(click.Group):
     """A group whose command `run` need not be named: whatever is no other command is for it."""
 
+    def spelled_out(self, arguments: list[str]) -> list[str]:
+        """The arguments with the command that they mean before them, where they do not name it themselves."""
+        named = arguments[:1] and arguments[0] in {*self.commands, "--help", "-h"}
+        return arguments if named else [_RUN, *arguments]
+
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        named = arguments[:1] and (arguments[0] in self.commands or arguments[0] in context.help_option_names)
-        return super().parse_args(context, arguments if named else [_RUN, *arguments])
+        """As Click does, once they are spelled out."""
+        return super().parse_args(context, self.spelled_out(arguments))
 
 
-@click.group(cls=_Group, epilog=_EPILOG, no_args_is_help=False)
+@click.group(cls=Bench, epilog=_EPILOG, no_args_is_help=False)
 def bench() -> None:
     """Load endpoints and see how fast they answer: `deployctl bench [DEPLOYMENT|URL]...` is `deployctl bench run`."""
 

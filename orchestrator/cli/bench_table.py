@@ -37,10 +37,11 @@ def _headline(measured: "Measurement") -> list[str]:
     many = f"for {load.seconds:g} s each level" if load.seconds else f"{load.requests or 'at least 8'} requests a level"
     length = "as they are" if load.prompt_tokens is None else f"of {load.prompt_tokens} tokens"
     way = ", through the SSH connection" if measured.way == "ssh" else ""
+    answers = f"greedy answers of at most {load.output_tokens} tokens"
     generation = "" if measured.generation is None else f", generation {measured.generation}"
     return [
         f"{measured.title}: {measured.model} at {measured.url}{way}{generation}",
-        f"  prompts {load.prompts} (seed {load.seed}) {length}, at most {load.output_tokens} tokens of answer, {many}",
+        f"  prompts {load.prompts} (seed {load.seed}) {length}, {answers}, {many}",
     ]
 
 

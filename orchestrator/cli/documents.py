@@ -8,23 +8,18 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from orchestrator.bench.parity import Answered, Differs
+from orchestrator.bench.result import Measurement
+from orchestrator.cli.doctor_documents import AuditDocument, DoctorDocument
+from orchestrator.cli.failure import Failure, Runtime
+from orchestrator.cli.fit_documents import FitDocument
+from orchestrator.health.diagnosis import Diagnosis
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.health.report import HealthReport
 from orchestrator.health.service import ServiceState
+from orchestrator.metrics.targets import Target
 from orchestrator.planning.condition import Drift, State
 from orchestrator.planning.saved import SavedPlan
-
-Runtime = Literal["ollama", "vllm"]
-
-
-class Failure(TypedDict):
-    """What went wrong on a host."""
-
-    what: str
-    host: str
-    why: str
-    remedy: str
-    exit_code: int
 
 
 class ErrorDocument(TypedDict):
@@ -170,6 +165,39 @@ class LogsDocument(TypedDict):
     errors: list[Failure]
 
 
+class Finding(TypedDict):
+    """What is wrong with a deployment, or what a log tells; ``host`` is empty for a log."""
+
+    host: str
+    name: str
+    runtime: Runtime | None
+    version: str
+    verdict: Literal["healthy", "no failure", "starting", "failing"]
+    detail: str
+    diagnosis: Diagnosis | None
+    remarks: list[Diagnosis]
+
+
+class DiagnoseDocument(TypedDict):
+    """Of ``diagnose``."""
+
+    schema: str
+    exit_code: int
+    findings: list[Finding]
+    errors: list[Failure]
+
+
+class MetricsDocument(TypedDict):
+    """Of ``metrics``."""
+
+    schema: str
+    exit_code: int
+    files: dict[str, str]
+    targets: list[Target]
+    warnings: list[str]
+    errors: list[Failure]
+
+
 class TakenDown(TypedDict):
     """A deployment that was taken down; ``kept`` is what stays."""
 
@@ -233,6 +261,63 @@ class KeysDocument(TypedDict):
     errors: list[Failure]
 
 
+class Changed(TypedDict):
+    """A number before and now; ``worse`` is a share, null where none can be told."""
+
+    concurrency: int
+    what: str
+    before: float
+    now: float
+    worse: float | None
+
+
+class Compared(TypedDict):
+    """A generation against the one before it that was measured."""
+
+    host: str
+    name: str
+    generation: int
+    before: int
+    changes: list[Changed]
+
+
+class BenchDocument(TypedDict):
+    """Of ``bench run`` and ``bench compare``."""
+
+    schema: str
+    exit_code: int
+    measurements: list[Measurement]
+    compared: list[Compared]
+    files: list[str]
+    errors: list[Failure]
+
+
+class SideOfParity(TypedDict):
+    """One of the two deployments that are compared."""
+
+    host: str
+    name: str
+    runtime: str
+    model: str
+    sampling: dict[str, float]
+    said: dict[str, float]
+    stop: list[str]
+    eos: list[int]
+    system: str
+    template: str
+    rendered: str
+
+
+class ParityDocument(TypedDict):
+    """Of ``parity``."""
+
+    schema: str
+    exit_code: int
+    sides: list[SideOfParity]
+    differences: list[Differs]
+    answers: list[Answered]
+
+
 DOCUMENTS: dict[str, type] = {
     "deployctl.version/1": VersionDocument,
     "deployctl.hosts/1": HostsDocument,
@@ -246,7 +331,15 @@ DOCUMENTS: dict[str, type] = {
     "deployctl.history/1": HistoryDocument,
     "deployctl.keys/1": KeysDocument,
     "deployctl.logs/1": LogsDocument,
+    "deployctl.diagnose/1": DiagnoseDocument,
+    "deployctl.metrics/1": MetricsDocument,
     "deployctl.down/1": DownDocument,
+    "deployctl.bench/1": BenchDocument,
+    "deployctl.bench.compare/1": BenchDocument,
+    "deployctl.parity/1": ParityDocument,
+    "deployctl.fit/1": FitDocument,
+    "deployctl.doctor/1": DoctorDocument,
+    "deployctl.doctor.audit/1": AuditDocument,
     "deployctl.error/1": ErrorDocument,
 }
 """What each document is made of, by its name."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.hosts.base import Host
     from orchestrator.planning.deploy import Survey
     from orchestrator.planning.manifest import Manifest
+    from orchestrator.planning.stop import Stop
 
 _EPILOG = """\b
 Examples:
@@ -42,6 +43,7 @@ class _Down:
         self.command = command_line(["down", *([name] if name else []), *(["--purge"] if purge else [])])
 
     def run(self) -> ExitStatus:
+        from orchestrator.cli.interrupt import stoppable
         from orchestrator.cli.session import error_document, worst
         from orchestrator.planning.deploy import survey
 
@@ -52,8 +54,9 @@ class _Down:
             chosen = {host: self._chosen(seen) for host, seen in found.items()}
             self._confirm(chosen)
             ready = [outcome.host for outcome in surveyed if outcome.value is not None]
-            with Locks(self.session, self.command, self.session.options["lock_wait"]) as locks, self.console.progress():
-                done = self.session.on_each(ready, lambda host: self._take_down(host, chosen[host.name], locks))
+            locked = Locks(self.session, self.command, self.session.options["lock_wait"])
+            with locked as locks, self.console.progress(), stoppable(self.console) as stop:
+                done = self.session.on_each(ready, lambda host: self._take_down(host, chosen[host.name], locks, stop))
         finally:
             for host in hosts:
                 host.close()
@@ -84,24 +87,23 @@ class _Down:
             raise UsageError("nobody is there to confirm", remedy="add --yes")
         click.confirm("Take this down?", abort=True, err=True)
 
-    def _take_down(self, host: "Host", chosen: "list[Manifest]", locks: Locks) -> "list[TakenDown]":
+    def _take_down(self, host: "Host", chosen: "list[Manifest]", locks: Locks, stop: "Stop") -> "list[TakenDown]":
         from orchestrator.planning.apply import take_down
         from orchestrator.planning.audit import record
-        from orchestrator.planning.deploy import operator, survey
+        from orchestrator.planning.deploy import operator
 
         if not chosen:
             self.console.say(f"{self.name or 'deployments'} on {host.name}: nothing to take down")
             return []
         names = tuple(manifest.name for manifest in chosen)
-        locks.take(host, names)
-        seen = survey(host, self.session.scope)  # anew: another run may just have ended
+        seen = locks.take(host, names)  # anew: another run may just have ended
         results: list[TakenDown] = []
         left = list(seen.manifests)
         for manifest in [item for item in self._chosen(seen) if item.name in names]:
             left.remove(manifest)
             progress = self.console.for_host(host.name)
             layout = seen.facts.layout
-            kept = take_down(host, manifest, left, layout, progress, purge=self.purge)
+            kept = take_down(host, manifest, left, layout, progress, stop, purge=self.purge)
             if left or kept:  # a purge of the last leaves nothing, the audit trail neither
                 record(host, layout, by=operator(), command=self.command, name=manifest.name, result="down")
             self.console.say(f"{manifest.name} on {host.name}: down")

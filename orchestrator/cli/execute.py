@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from orchestrator.hosts.secret import Secret
     from orchestrator.planning.carry_out import Outcome
     from orchestrator.planning.deploy import Survey
+    from orchestrator.planning.lock import Owner
     from orchestrator.planning.plan import Plan
+    from orchestrator.planning.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,28 @@ class Locks:
         self.session, self.command, self.wait_s = session, command, wait_s
         self._stack = ExitStack()
 
-    def take(self, host: "Host", names: tuple[str, ...]) -> None:
-        """Take the locks of these deployments. Raises LockedError. Safe from several threads, one a host."""
-        from orchestrator.planning.deploy import operator
+    def take(self, host: "Host", names: tuple[str, ...]) -> "Survey":
+        """Take the locks of these deployments, and observe the host under them. Safe from several threads, one a host.
+
+        Raises LockedError, and what ``survey`` raises.
+        """
+        from orchestrator.hosts.base import Result
+        from orchestrator.planning.audit import record_cut
+        from orchestrator.planning.deploy import operator, survey
         from orchestrator.planning.lock import locked
 
-        progress = self.session.console.for_host(host.name)
-        held = locked(host, names, by=operator(), command=self.command, wait_s=self.wait_s, progress=progress)
-        self._stack.enter_context(held)
+        progress, wait_s, me = self.session.console.for_host(host.name), self.wait_s, operator()
+        cut: dict[str, Owner] = {}
+
+        def ask(look: str) -> Result:
+            held = locked(host, names, by=me, command=self.command, wait_s=wait_s, progress=progress, look=look)
+            taken = self._stack.enter_context(held)
+            cut.update(taken.cut)
+            return Result(0, taken.seen)
+
+        seen = survey(host, self.session.scope, ask)
+        record_cut(host, seen.facts.layout, by=me, owners=cut)
+        return seen
 
     def __enter__(self) -> "Locks":
         return self
@@ -66,14 +82,16 @@ class Execution:
 
     def run(self, works: list[Work], failures: list[DeployError]) -> ExitStatus:
         """Show what is to be done, ask, do it on every host, and report. ``failures`` are those of planning."""
+        from orchestrator.cli.interrupt import stoppable
         from orchestrator.cli.session import worst
 
         self._show(works)
         if any(plan.work for work in works for plan in work.plans):
             self._confirm()
         by_host = {work.host.name: work for work in works}
-        with self.console.progress():
-            done = self.session.on_each([work.host for work in works], lambda host: self._carry_out(by_host[host.name]))
+        with self.console.progress(), stoppable(self.console) as stop:
+            hosts = [work.host for work in works]
+            done = self.session.on_each(hosts, lambda host: self._carry_out(by_host[host.name], stop))
         failures = [*failures, *(outcome.error for outcome in done if outcome.error is not None)]
         results = [result for outcome in done for result in outcome.value or ()]
         statuses = [error.status for error in failures]
@@ -107,12 +125,13 @@ class Execution:
             raise UsageError("nobody is there to confirm the changes", remedy="add --yes")
         click.confirm("Apply these changes?", abort=True, err=True)
 
-    def _carry_out(self, work: Work) -> "list[Outcome]":
+    def _carry_out(self, work: Work, stop: "Stop") -> "list[Outcome]":
         from orchestrator.health.clock import SystemClock
         from orchestrator.planning.audit import record
         from orchestrator.planning.carry_out import Run, carry_out
         from orchestrator.planning.deploy import operator, survey
         from orchestrator.planning.deploy import plan as compare
+        from orchestrator.planning.stop import StoppedError
 
         option, seen = self.session.options.get, work.seen
         run = Run(
@@ -123,6 +142,7 @@ class Execution:
             cause=self.cause,
             progress=self.console.for_host(work.host.name),
             clock=SystemClock(),
+            stop=stop,
             deadline_s=option("deadline"),
             returns=not option("no_rollback"),
             addresses=self.session.addresses.get(work.host.name, ()),
@@ -138,6 +158,9 @@ class Execution:
                 results.append(outcome)
                 self._remember_first_key(work.host, plan)
                 result = _result(outcome)
+            except StoppedError as error:
+                result = f"interrupted; {error.why}"
+                raise
             finally:
                 if plan.work:
                     record(work.host, run.layout, by=run.by, command=self.cause, name=name, result=result)

@@ -116,8 +116,7 @@ def rollback(name: str, number: int | None, **options: Any) -> int:
 
             def one(host: "Host") -> Work:
                 manifest = survey(host, session.scope).deployed(name)
-                locks.take(host, (manifest.name,))
-                seen = survey(host, session.scope)  # anew: another run may just have ended
+                seen = locks.take(host, (manifest.name,))  # anew: another run may just have ended
                 manifest = seen.deployed(name)
                 target = number or _healthy_before(manifest, host.name)
                 return Work(host, seen, [return_to(host, seen, manifest, target)])

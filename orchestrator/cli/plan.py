@@ -38,14 +38,14 @@ def plan(runtime: str | None, out: Path | None, exit_code: bool, **options: Any)
     """Show what `up` would change, value by value, and what that means for clients. Changes nothing."""
     from orchestrator.cli.planner import Planner
     from orchestrator.cli.session import Session, error_document, runtime_argument, worst
-    from orchestrator.planning.deploy import operator
+    from orchestrator.planning.deploy import operator, survey
     from orchestrator.planning.saved import HostPlans, Trouble, saved_plan
 
     session = Session(options)
     planner = Planner(session, runtime_argument(runtime))
     hosts = session.open(planner.entries)
     try:
-        works, failures = planner.plans(hosts)
+        works, failures = planner.plans(hosts, lambda host, names: survey(host, session.scope))
     finally:
         for host in hosts:
             host.close()
@@ -115,7 +115,6 @@ def apply(file: Path, **options: Any) -> int:
     from orchestrator.cli.execute import Execution, Locks, Work, command_line
     from orchestrator.cli.session import Session
     from orchestrator.planning.deploy import plan as compare
-    from orchestrator.planning.deploy import survey
     from orchestrator.planning.saved import check_unchanged, read_plan
 
     saved = read_plan(file)
@@ -129,8 +128,7 @@ def apply(file: Path, **options: Any) -> int:
 
             def one(host: "Host") -> Work:
                 mine = by_name[host.name].plans
-                locks.take(host, tuple(made.deployment.name for made in mine))
-                seen = survey(host, saved.scope)
+                seen = locks.take(host, tuple(made.deployment.name for made in mine))
                 plans = [compare(host, made.deployment, seen) for made in mine]
                 for before, now in zip(mine, plans, strict=True):
                     check_unchanged(before, now)

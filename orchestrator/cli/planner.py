@@ -11,6 +11,7 @@ from orchestrator.errors import DeployError, UsageError
 if TYPE_CHECKING:
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
+    from orchestrator.planning.deploy import Survey
     from orchestrator.planning.resolve import Resolver
     from orchestrator.spec import HostEntry, Spec
 
@@ -51,22 +52,21 @@ class Planner:
         return {host: made[key] for host, key in keys.items()}
 
     def plans(
-        self, hosts: "list[Host]", before: "Callable[[Host, tuple[str, ...]], None] | None" = None
+        self, hosts: "list[Host]", look: "Callable[[Host, tuple[str, ...]], Survey]"
     ) -> tuple[list[Work], list[DeployError]]:
-        """The plans of all hosts, and what went wrong on the others.
-
-        ``before`` is called for each host, with the names of its deployments, before it is looked at.
-        """
+        """The plans of all hosts, and what went wrong on the others. ``look`` observes one, given its deployments."""
 
         def one(host: "Host") -> Work:
             spec = self._specs[host.name]
             runtimes = (self.runtime,) if self.runtime else spec.runtimes()
-            if before is not None:
-                before(host, tuple(spec.for_runtime(runtime).name for runtime in runtimes))
-            return self._plan(host, spec, runtimes, prepared)
+            host.connect()
+            seen = look(host, tuple(spec.for_runtime(runtime).name for runtime in runtimes))
+            return self._plan(host, seen, spec, runtimes, prepared)
 
+        if not all(host.is_local for host in hosts):
+            importlib.import_module("fabric")  # first, so that the rest is loaded while connections are waited for
         with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool, self.session.console.progress():
-            prepared = pool.submit(self._prepare)  # beside the connecting, which mostly waits
+            prepared = pool.submit(self._prepare)
             outcomes = self.session.on_each(hosts, one)
         return (
             [outcome.value for outcome in outcomes if outcome.value is not None],
@@ -74,12 +74,16 @@ class Planner:
         )
 
     def _plan(
-        self, host: "Host", spec: "Spec", runtimes: tuple[str, ...], prepared: "Future[dict[str, Resolver]]"
+        self,
+        host: "Host",
+        seen: "Survey",
+        spec: "Spec",
+        runtimes: tuple[str, ...],
+        prepared: "Future[dict[str, Resolver]]",
     ) -> Work:
-        from orchestrator.planning.deploy import plan, survey, want
+        from orchestrator.planning.deploy import plan, want
 
         progress = self.session.console.for_host(host.name)
-        seen = survey(host, self.session.scope)
         resolver = prepared.result()[host.name]
         wanted = [want(spec, runtime, seen, resolver, self.session.templates) for runtime in runtimes]
         for deployment in wanted:

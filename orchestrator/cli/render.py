@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import common_options, spec_options
-from orchestrator.errors import DeployError, ExitStatus, UsageError
+from orchestrator.cli.sizes import mib
+from orchestrator.errors import DeployError, ExitStatus
 
 if TYPE_CHECKING:
     from orchestrator.cli.documents import RenderDocument
@@ -44,7 +45,9 @@ def render(runtime: str, out: Path | None, vram: str, without_systemd: bool, **o
     from orchestrator.resources.files import Content
 
     session = Session(options)
-    deployment = _deployment(session, runtime_argument(runtime) or runtime, _mib(vram), systemd=not without_systemd)
+    deployment = _deployment(
+        session, runtime_argument(runtime) or runtime, mib("--vram", vram), systemd=not without_systemd
+    )
     files = {item.path: item.content for item in deployment.resources if isinstance(item, Content)}
     commands = "".join(f"{text}\n" for resource in deployment.resources if (text := resource.command()))
     for note in deployment.notes:
@@ -93,16 +96,6 @@ def _deployment(session: "Session", runtime: str, vram_mib: int, *, systemd: boo
         renderer=Renderer(session.templates),
     )
     return {"ollama": ollama.wanted, "vllm": vllm.wanted}[runtime](inputs)
-
-
-def _mib(text: str) -> int:
-    """A size such as 16GiB or 16384MiB, in MiB."""
-    import re
-
-    match = re.fullmatch(r"(\d{1,7}(?:\.\d+)?)\s*(GiB|MiB)", text)
-    if match is None:
-        raise UsageError(f"--vram takes a size such as 16GiB or 16384MiB, got {text!r}")
-    return int(float(match[1]) * (1024 if match[2] == "GiB" else 1))
 
 
 def _write(session: "Session", out: Path, files: dict[str, str], commands: str) -> None:

@@ -13,7 +13,7 @@ from orchestrator.cli.options import overrides
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.cli.documents import Failure
+    from orchestrator.cli.failure import Failure
     from orchestrator.facts import Scope
     from orchestrator.hosts.base import Host
     from orchestrator.hosts.connect import Outcome
@@ -25,6 +25,7 @@ T = TypeVar("T")
 SUDO_PASSWORD = "DEPLOYCTL_SUDO_PASSWORD"  # noqa: S105  (the name of a variable)
 
 _WORST_FIRST = (
+    ExitStatus.INTERRUPTED,
     ExitStatus.FAILED,
     ExitStatus.UNHEALTHY,
     ExitStatus.LOCKED,
@@ -133,11 +134,16 @@ class Session:
             value = click.prompt("sudo password", hide_input=True, err=True)
         return Secret(value) if value else None
 
-    def on_each(self, hosts: "Sequence[Host]", work: "Callable[[Host], T]") -> "list[Outcome[T]]":
-        """Do the work on every host at once, within the bound; failures are told as they are collected."""
+    def on_each(
+        self, hosts: "Sequence[Host]", work: "Callable[[Host], T]", *, limit: int | None = None
+    ) -> "list[Outcome[T]]":
+        """Do the work on every host at once, within ``limit`` or the bound that was asked for.
+
+        Failures are told as they are collected.
+        """
         from orchestrator.hosts.connect import on_each
 
-        outcomes = on_each(hosts, work, limit=self.options.get("parallel_hosts") or 8)
+        outcomes = on_each(hosts, work, limit=limit or self.options.get("parallel_hosts") or 8)
         for outcome in outcomes:
             if outcome.error is not None:
                 self.console.error(outcome.error)

@@ -59,17 +59,22 @@ def _once(session: "Session", hosts: "list[Host]", *, exit_code: bool, clear: bo
     from orchestrator.planning.condition import conditions
     from orchestrator.planning.deploy import glance
 
-    def look(host: "Host") -> "tuple[list[Condition], tuple[str, ...]]":
+    def look(host: "Host") -> "tuple[list[Condition], tuple[str, ...], list[str]]":
         seen = glance(host, session.scope)
-        return conditions(host, seen.manifests), seen.problems
+        down = [manifest.name for manifest in seen.manifests if manifest.status == "down"]
+        return conditions(host, seen.manifests), seen.problems, down
 
     outcomes = session.on_each(hosts, look)
     seen = [(outcome.host.name, *outcome.value) for outcome in outcomes if outcome.value is not None]
-    found = [(host, item) for host, items, _ in seen for item in items]
-    unknown = [DeployError(problem, host=host) for host, _, problems in seen for problem in problems]
+    found = [(host, item) for host, items, *_ in seen for item in items]
+    unknown = [DeployError(problem, host=host) for host, _, problems, _ in seen for problem in problems]
     if clear and not session.console.json_mode:
         click.clear()
-    _table(session, found, silent=[host for host, items, problems in seen if not items and not problems])
+    _table(session, found, silent=[host for host, items, problems, _ in seen if not items and not problems])
+    for host, name in ((host, name) for host, *_, down in seen for name in down):
+        session.console.say(
+            f"{host}: {name} is down, its models are kept (`deployctl down {name} --purge` deletes them)"
+        )
     for error in unknown:
         session.console.error(error)
     failures = [*(outcome.error for outcome in outcomes if outcome.error is not None), *unknown]

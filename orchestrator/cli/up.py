@@ -39,7 +39,7 @@ def up(runtime: str | None, **options: Any) -> int:
     hosts = session.open(planner.entries)
     try:
         with Locks(session, command, options["lock_wait"]) as locks:
-            works, failures = planner.plans(hosts, before=locks.take)
+            works, failures = planner.plans(hosts, locks.take)
             return int(Execution(session, command, "deployctl.up/1").run(works, failures))
     finally:
         for host in hosts:

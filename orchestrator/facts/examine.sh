@@ -32,8 +32,8 @@ else case "${XDG_DATA_HOME:-}" in /*) d=$XDG_DATA_HOME;; *) d=${HOME:-/nonexiste
 { r=$(limit 20 docker info --format '{{.CgroupDriver}} {{.CgroupVersion}} {{.DockerRootDir}}' 2>/dev/null) && [ -n "$r" ] && {
   set -- $r; say cgroup_driver "$1"; say cgroup_version "$2"; shift 2; [ -d "$*" ] && place images "$*"; }; } &
 # Who listens on the ports that are wanted, where it may be known.
-for p in $ports; do ss -Hltnp "sport = :$p" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 \2/p' | head -n 1 |
-  while read -r name pid; do say port_of "$p	$pid	$name"; done; done
+for p in $ports; do ss -Hltnp "sport = :$p" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\2 \1/p' | head -n 1 |
+  while read -r pid name; do say port_of "$p	$pid	$name"; done; done
 ask() { a=$(printf 'url = "%s"\n' "$2" | curl -q --config - --head --silent --show-error --output /dev/null --max-time 10 \
     --proto '=http,https' --write-out '\n%{http_code}' 2>&1); e=$?
   say source "$1	$e	$(printf '%s' "$a" | tail -n 1)	$(printf '%s' "$a" | sed -n 's/^curl: ([0-9]*) //p' | head -n 1 | tr '\t' ' ')"; }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.fit.reading import Reading
-from orchestrator.fit.shape import Layer, ModelShape
+from orchestrator.fit.shape import MOST_LAYERS, Layer, ModelShape
 
 WHOLE = {
     "llama", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "gemma",
@@ -56,16 +56,12 @@ def shape_from_config(
     text = _language(config)
     reading = Reading(text)
     kind = reading.text("model_type") or Reading(config).text("model_type")
-    count = min(reading.first("num_hidden_layers", "n_layer", "num_layers"), 1024)
-    weights = max(0, weights_bytes)
-    if _single_precision(config, text):
-        weights //= 2  # vLLM loads them as 16 bits
     hidden, vocabulary = reading.first("hidden_size", "n_embd", "d_model"), reading.count("vocab_size")
+    weights = max(0, weights_bytes) // (2 if _single_precision(config, text) else 1)  # vLLM loads them as 16 bits
     tied = bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", False)))
     embedding = min(vocabulary * hidden * 2, weights)
     output = 0 if tied else min(embedding, weights - embedding)
-    draft_layers = reading.first("num_nextn_predict_layers", "mtp_num_hidden_layers")
-    layers = _layers(reading, kind, count, weights - embedding - output)
+    layers = _layers(reading, kind, weights - embedding - output)
     shape = ModelShape(
         architecture=kind,
         source="config",
@@ -79,16 +75,21 @@ def shape_from_config(
         parameters=max(0, parameters),
         tied=tied,
         draft_bytes=max(0, draft_bytes),
-        draft_layers=draft_layers,
-        latent_elements=reading.count("kv_lora_rank") + reading.count("qk_rope_head_dim")
-        if reading.count("kv_lora_rank")
-        else 0,
+        draft_layers=reading.first("num_nextn_predict_layers", "mtp_num_hidden_layers"),
+        latent_elements=_latent(reading),
         experts=_experts(reading),
         experts_used=reading.first("num_experts_per_tok", "num_experts_per_token", "moe_topk", "top_k_experts"),
         rope_tables=2 if kind.startswith("gemma3") else 1,
+        quantized=bool(_quantization(config)),
         kv_cache_dtype=_cache_dtype(config),
     )
     return shape.doubting(*reading.doubts, *_doubts(shape, config, text))
+
+
+def _latent(reading: Reading) -> int:
+    """The row of latents that a layer keeps of a token, 0 where it keeps heads."""
+    rank = reading.count("kv_lora_rank")
+    return rank + reading.count("qk_rope_head_dim") if rank else 0
 
 
 def _language(config: Mapping[str, object]) -> Mapping[str, object]:
@@ -128,7 +129,8 @@ def _experts(reading: Reading) -> int:
     return reading.first("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 
 
-def _layers(reading: Reading, model_type: str, count: int, weights: int) -> tuple[Layer, ...]:
+def _layers(reading: Reading, model_type: str, weights: int) -> tuple[Layer, ...]:
+    count = min(reading.first("num_hidden_layers", "n_layer", "num_layers"), MOST_LAYERS)
     kinds = _kinds(reading, model_type, count)
     window = reading.first("sliding_window", "attention_chunk_size", "sliding_window_size")
     state = _state(reading)
@@ -161,8 +163,8 @@ def _layers(reading: Reading, model_type: str, count: int, weights: int) -> tupl
 
 def _heads(reading: Reading, heads: int, windowed: bool) -> tuple[int, int, int]:
     """KV heads of a layer, and elements of a key and of a value."""
-    if reading.count("kv_lora_rank"):
-        return 1, reading.count("kv_lora_rank") + reading.count("qk_rope_head_dim"), 0
+    if _latent(reading):
+        return 1, _latent(reading), 0
     kv_heads = reading.first("num_key_value_heads", "num_kv_heads", "multi_query_group_num", default=heads)
     width = reading.first("head_dim", "kv_channels", default=0)
     width = width or reading.first("hidden_size", "n_embd", "d_model") // max(1, heads)

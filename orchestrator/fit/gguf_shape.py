@@ -81,6 +81,7 @@ def shape_from_gguf(
         experts=reading.count("expert_count"),
         experts_used=reading.count("expert_used_count"),
         rope_tables=2 if architecture.startswith("gemma") else 1,
+        quantized=any(tensor.kind not in {"F32", "F16", "BF16"} for tensor in tensors),
     )
     return shape.doubting(*reading.doubts, *_doubts(shape, reading, tensors, blocks))
 

@@ -15,11 +15,12 @@ PartName = Literal["weights", "KV cache", "state", "compute", "overhead", "proje
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU: what its driver calls total and free, in MiB, before anything of ours runs on it."""
+    """One GPU: what its driver calls total and free, in MiB."""
 
     name: str
     total_mib: int
     free_mib: int
+    index: int = 0
 
     @property
     def usable_mib(self) -> int:
@@ -106,9 +107,10 @@ class Lever(_Result):
 
 
 class Placed(_Result):
-    """What lies on one GPU, or in main memory when ``device`` says so."""
+    """What lies on a GPU, with the engine's own share, or in main memory (``gpu`` None). The output is a layer too."""
 
-    device: str
+    gpu: int | None
+    name: str
     need_bytes: int
     free_bytes: int
     layers: int

@@ -105,7 +105,7 @@ def reserve_mib(shape: ModelShape, settings: OllamaSettings) -> int:
 
 
 def room(card: Card, shape: ModelShape, settings: OllamaSettings) -> int:
-    """Bytes of a GPU that llama.cpp fills, with the dearest CUDA context that was seen; negative where there is none."""
+    """Bytes of a GPU that llama.cpp fills, with the largest CUDA context that was seen; may be negative."""
     return (card.free_mib - CONTEXT_HIGH_MIB - reserve_mib(shape, settings)) * MIB - shape.projector_bytes
 
 

@@ -5,7 +5,7 @@ readers in ``gguf_shape`` and ``config_shape`` bring every number within bounds 
 to guess, and a prediction with doubts is an estimate, never a firm yes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 MOST_LAYERS = 1024
@@ -50,13 +50,13 @@ class ModelShape:
     ``other_bytes`` the rest, ``draft_bytes`` layers of multi-token prediction, ``projector_bytes`` a vision projector
     in a file of its own. ``padding_bytes`` is what vLLM adds to a GGUF whose stacked matrices differ in type.
     ``latent_elements`` is the MLA row of a layer (0: none), also where the file still lists whole heads.
-    ``kv_cache_dtype`` is what the checkpoint asks for, empty for that of its weights. ``doubts`` say why a prediction
-    is only an estimate.
+    ``quantized`` says that weights have fewer than 16 bits; ``kv_cache_dtype`` is what the checkpoint asks for, empty
+    for that of its weights. ``doubts`` say why a prediction is only an estimate.
     """
 
     architecture: str
     source: Literal["gguf", "config"]
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = field(repr=False)
     hidden: int
     vocabulary: int
     training_context: int
@@ -73,6 +73,7 @@ class ModelShape:
     experts: int = 0
     experts_used: int = 0
     rope_tables: int = 1
+    quantized: bool = False
     kv_cache_dtype: str = ""
     doubts: tuple[str, ...] = ()
 

@@ -16,8 +16,9 @@ from orchestrator.fit.vllm_cache import version_of
 CONTEXT_MIB = 600
 """Taken by the CUDA context before vLLM measures what is free: 0.51 GiB measured on an idle H200, rounded up."""
 
-SECOND_RUNNER = {"llama", "qwen3"}
-"""Architectures that releases before 0.29 serve with the newer model runner; since 0.29 all are."""
+SECOND_RUNNER = {"llama", "mistral", "qwen3", "deepseek_v2", "qwen2_moe"}
+"""Architectures that 0.23 serves with the newer model runner where the weights are not quantized. Later releases added
+to them, and since 0.30 all are."""
 
 CPU_OVERHEAD_LOW_BYTES = GIB
 CPU_OVERHEAD_HIGH_BYTES = 5 * GIB // 2
@@ -96,9 +97,8 @@ def weights(shape: ModelShape, settings: VllmSettings) -> Span:
     count = ranks(settings)
     loaded = shape.weights_bytes + (shape.padding_bytes if shape.source == "gguf" else 0)
     rows = loaded // count + _position_tables(shape)
-    rounded = _rounding(shape, count)
-    projector = shape.projector_bytes
-    return Span(rows + 8 * MIB, rows + rounded + 48 * MIB + projector)
+    rounded = _rounding(shape, count) * (1 if shape.source == "gguf" else 2)  # 16-bit weights: twice that was seen
+    return Span(rows + 8 * MIB, rows + rounded + 64 * MIB + shape.projector_bytes)
 
 
 def _position_tables(shape: ModelShape) -> int:
@@ -133,7 +133,7 @@ def activation(shape: ModelShape, settings: VllmSettings) -> Span:
     states = 4 * tokens * hidden
     newer = Span(forward, max(forward * 13 // 10, 2 * logits + states))
     older = Span(
-        max(forward, logits * 5 // 2 + states),
+        max(forward, logits * 3 + states),
         max(forward * 13 // 10, logits * 7 // 2 + states + 4 * _TRITON_ROWS * shape.vocabulary),
     )
     runner = _newer_runner(shape, settings)
@@ -145,11 +145,11 @@ def activation(shape: ModelShape, settings: VllmSettings) -> Span:
 def _newer_runner(shape: ModelShape, settings: VllmSettings) -> bool | None:
     """Whether the newer model runner serves it, which samples without tables of probabilities; None: not known."""
     version = version_of(settings.version)
-    if version >= (0, 29):
+    if version >= (0, 30):
         return True
-    if version < (0, 20) or shape.architecture in {"qwen2", "gemma3", "gemma3_text"}:
-        return False
-    return True if shape.architecture in SECOND_RUNNER and shape.source == "config" else None
+    if version > (0, 23):
+        return None
+    return shape.architecture in SECOND_RUNNER and not shape.quantized and version >= (0, 20)
 
 
 def _kinds(shape: ModelShape) -> tuple[int, ...]:
@@ -173,12 +173,10 @@ def graphs(shape: ModelShape, settings: VllmSettings) -> Span:
     version = version_of(settings.version)
     if settings.enforce_eager or version < (0, 21):
         return Span(0, 0)
-    if version < (0, 29):
-        runner = _newer_runner(shape, settings)
-        if runner is None:
-            return Span(0, 640 * MIB)
-        return Span(0, 64 * MIB) if runner else Span(300 * MIB, 640 * MIB)
-    return Span(0, 640 * MIB)
+    runner = _newer_runner(shape, settings)
+    if runner is None or version >= (0, 30):
+        return Span(0, 640 * MIB)
+    return Span(0, 64 * MIB) if runner else Span(300 * MIB, 640 * MIB)
 
 
 def cpu_weights(shape: ModelShape) -> int:

@@ -61,11 +61,23 @@ class Seen(BaseModel):
     with_wrong_key: int = 0
     leaks: tuple[Leak, ...] = ()
 
+    def faults(self, endpoint: Endpoint) -> list[str]:
+        """What somebody without a right key gets to see although he should not, in words."""
+        found = [str(leak) for leak in self.leaks]
+        if endpoint.gateway is not None:
+            for how, status in (("without a key", self.without_key), ("with a wrong key", self.with_wrong_key)):
+                found += [] if status == 401 else [f"{endpoint.gateway.url} answers {status} {how}, not 401"]
+        return found
 
-def look(host: Host, endpoint: Endpoint) -> Seen:
-    """Ask on the host: at the gateway as clients do, then at all its addresses. One round trip.
+    def fine(self, endpoint: Endpoint) -> bool:
+        """Whether everything is as it should be, so that nothing needs to be asked again."""
+        return not self.faults(endpoint) and (endpoint.gateway is None or self.with_key == 200)
 
-    Raises UnreachableError.
+
+def script(endpoint: Endpoint, tries: int) -> str:
+    """Ask on the host: at the gateway as clients do, then at all its addresses.
+
+    A gateway or engine that is not there yet is asked so many times, a quarter of a second apart.
     """
     settings = {
         "url": f"{endpoint.gateway.url}/v1/models" if endpoint.gateway else "",
@@ -74,9 +86,9 @@ def look(host: Host, endpoint: Endpoint) -> Seen:
         "ports": " ".join(str(port) for port in ports(endpoint)),
         "paths": " ".join(_PATHS[endpoint.runtime]),
         "wrong": WRONG_KEY,
+        "tries": str(tries),
     }
-    preamble = "".join(f"{name}={quote(value)}\n" for name, value in settings.items())
-    return read(host.run(preamble + _SCRIPT, timeout=180).stdout, host.name)
+    return "".join(f"{name}={quote(value)}\n" for name, value in settings.items()) + _SCRIPT
 
 
 def read(output: str, host: str) -> Seen:

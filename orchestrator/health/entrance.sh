@@ -13,7 +13,7 @@ if [ -n "$url" ]; then
     $4 == "user" && $5 > now {sub(/.*\+/, "", $2); sub(/\$"$/, "", $2); print $2; exit}' "$keys" 2>/dev/null)
   if [ -n "$key" ]; then
     n=0
-    while s=$(ask "$(bearer "$key")" "$url" --connect-to "$connect"); [ $n -lt 20 ]; do
+    while s=$(ask "$(bearer "$key")" "$url" --connect-to "$connect"); [ $n -lt "$tries" ]; do
       case $s in 000 | 502 | 503) ;; *) break ;; esac # a gateway or an engine that has just started
       n=$((n + 1)); sleep 0.25
     done

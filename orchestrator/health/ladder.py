@@ -12,7 +12,7 @@ from orchestrator.health import entrance, probe
 from orchestrator.health.clock import Clock
 from orchestrator.health.diagnosis import explain
 from orchestrator.health.endpoint import Endpoint
-from orchestrator.health.key import read_key
+from orchestrator.health.key import key_in, key_script
 from orchestrator.health.mask import mask
 from orchestrator.health.phases import phase
 from orchestrator.health.report import (
@@ -34,6 +34,7 @@ from orchestrator.health.text import plain, shorten, tail
 from orchestrator.health.wait import Wait
 from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest
 from orchestrator.hosts.local import LocalHost
+from orchestrator.hosts.together import together
 from orchestrator.progress import Progress, Task
 
 _PROBE_S = 10.0
@@ -42,6 +43,8 @@ _CHAT_S = 30.0
 """Shortest time an answer gets, in seconds, however near the deadline: a first request may load the model."""
 _NOT_YET = frozenset({0, 404, 502, 503})
 _BUSY = frozenset({0, 502, 503})
+_TRIES = 20
+"""How often a gateway that has just started is asked, a quarter of a second apart."""
 _LOG_LINES = 400
 """Enough to hold both tracebacks of a failed vLLM start, so the cause above the last line too."""
 _EXCERPT_LINES = 15
@@ -67,8 +70,8 @@ def check(
 
     With a deadline of 0 everything is tried once. A request that is under way at the deadline may go on: a small one
     for 10 seconds, a chat completion for 30. ``addresses`` are those at which the controller knows the host: it tries
-    itself whether anything answers there that should not. Never raises for an unhealthy endpoint, nor for a host that cannot be
-    reached: the report says so.
+    itself whether anything answers there that should not. Never raises for an unhealthy endpoint, nor for a host that
+    cannot be reached: the report says so.
     """
     with progress.task(f"wait for {endpoint.runtime}") as task:
         climb = _Climb(host, endpoint, service, Wait(clock, deadline_s), clock, task, addresses)
@@ -103,7 +106,9 @@ class _Climb:
         self.since = clock.now()
         self.key = ""
         self.keyless = ""
+        self.entrance = entrance.Seen()
         self.restarts = 0
+        self.ahead: list[HttpAnswer] = []
         self.answer = ""
         self.phase = ""
         self.warnings: list[str] = []
@@ -119,12 +124,12 @@ class _Climb:
         return self._reported(healthy=True)
 
     def _climb(self) -> None:
-        state = self.service.state(self.host)
+        state = self._look()
         self._hold(REACHABLE)
-        self._read_key()  # first, so that it is masked in whatever is read from here on
         self.restarts = state.restarts
         self._must_run(state)
         self._hold(RUNNING, self._clean(state.detail))
+        self._ask_ahead()
         self._check_version()
         self._check_models()
         self._check_chat()
@@ -142,13 +147,26 @@ class _Climb:
         if not state.running:
             raise _Fell(RUNNING, detail or "it does not run", evidence=detail)
 
-    def _read_key(self) -> None:
-        self.key, problem = read_key(self.host, self.endpoint)
+    def _look(self) -> ServiceState:
+        """The service's state; with it comes the key, so that it is masked in whatever is read from here on.
+
+        So does how the entrance looks, which is as it should be where all has run before.
+        """
+        scripts = [self.service.state_script(), key_script(self.endpoint), entrance.script(self.endpoint, 1)]
+        looked, read, asked = together(self.host, scripts, timeout=60)
+        self.entrance = entrance.read(asked.stdout, self.host.name)
+        self.key, problem = key_in(self.endpoint, read)
         if problem:
             self.keyless = f"the API key's file cannot be read: {self._clean(problem)}"
+        return self.service.read_state(looked.stdout)
+
+    def _ask_ahead(self) -> None:
+        """All questions in one round trip: what runs already answers them all, and then nothing else is asked."""
+        requests = [self._version(), self._models(), self._chat(probe.QUESTION), self._chat(probe.COUNTING)]
+        self.ahead = [] if self.keyless else self.host.http_all(requests)
 
     def _check_version(self) -> None:
-        request = probe.version_request(self.endpoint, _PROBE_S)
+        request = self._version()
         answer = self._ask(request, _NOT_YET)
         if answer.status == 0:
             raise _Fell(PORT_OPEN, self._not_ready(answer))
@@ -164,7 +182,7 @@ class _Climb:
     def _check_models(self) -> None:
         if self.keyless:
             raise _Fell(MODEL_LISTED, self.keyless, read_log=False)
-        answer = self._ask(probe.models_request(self.endpoint, self.key, _PROBE_S), _NOT_YET)
+        answer = self._ask(self._models(), _NOT_YET)
         if answer.status != 200:
             raise self._refused(MODEL_LISTED, answer)
         ids, model = probe.model_ids(answer), self.endpoint.model
@@ -186,7 +204,7 @@ class _Climb:
 
     def _check_sense(self) -> None:
         self.task.message("looking whether the text makes sense")
-        answer = self.host.http(self._chat(probe.COUNTING))
+        answer = self._answer(self._chat(probe.COUNTING))
         text = shorten(self._clean(probe.chat_text(answer)), 80)
         if answer.status == 200 and probe.counts_on(probe.chat_text(answer)):
             self._hold(MAKES_SENSE)
@@ -199,7 +217,11 @@ class _Climb:
     def _check_entrance(self) -> None:
         """A key opens the gateway, and nothing else answers anybody, unless that is asked for."""
         self.task.message("looking who gets in")
-        gateway, seen = self.endpoint.gateway, entrance.look(self.host, self.endpoint)
+        gateway, seen = self.endpoint.gateway, self.entrance
+        if not seen.fine(self.endpoint):
+            seen = entrance.read(
+                self.host.run(entrance.script(self.endpoint, _TRIES), timeout=180).stdout, self.host.name
+            )
         if gateway is not None:
             if not seen.key:
                 raise _Fell(LETS_IN, f"{gateway.keys} holds no key for users that may be used", read_log=False)
@@ -208,12 +230,9 @@ class _Climb:
             self._hold(LETS_IN, gateway.url)
         if self.endpoint.exposed:
             return
-        open_to = [str(leak) for leak in (*seen.leaks, *self._leaks_here())]
-        if gateway is not None:
-            for how, status in (("without a key", seen.without_key), ("with a wrong key", seen.with_wrong_key)):
-                open_to += [] if status == 401 else [f"{gateway.url} answers {status} {how}, not 401"]
-        if open_to:
-            raise _Fell(KEEPS_OUT, "; ".join(open_to), read_log=False)
+        faults = [*seen.faults(self.endpoint), *(str(leak) for leak in self._leaks_here())]
+        if faults:
+            raise _Fell(KEEPS_OUT, "; ".join(faults), read_log=False)
         self._hold(KEEPS_OUT)
 
     def _leaks_here(self) -> tuple[entrance.Leak, ...]:
@@ -225,13 +244,23 @@ class _Climb:
 
     # asking and waiting
 
+    def _version(self) -> HttpRequest:
+        return probe.version_request(self.endpoint, _PROBE_S)
+
+    def _models(self) -> HttpRequest:
+        return probe.models_request(self.endpoint, self.key, _PROBE_S)
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        """The answer that came ahead, else one asked for now."""
+        return self.ahead.pop(0) if self.ahead else self.host.http(request)
+
     def _chat(self, prompt: str) -> HttpRequest:
         return probe.chat_request(self.endpoint, self.key, prompt, max(_CHAT_S, self.wait.left()))
 
     def _ask(self, request: HttpRequest, not_yet: frozenset[int]) -> HttpAnswer:
         """Ask until the answer is not one of ``not_yet``, the service died, or the deadline is over."""
         while True:
-            answer = self.host.http(request)
+            answer = self._answer(request)
             if answer.status not in not_yet:
                 return answer
             self._must_run(self.service.state(self.host))

@@ -26,7 +26,13 @@ class ServiceState(BaseModel):
 
 
 class ServiceView(Protocol):
-    """Read-only sight of one service. Both calls may raise UnreachableError."""
+    """Read-only sight of one service. Calls with a host may raise UnreachableError."""
+
+    def state_script(self) -> str:
+        """A script that prints what ``read_state`` reads."""
+
+    def read_state(self, output: str) -> ServiceState:
+        """How it is doing, from the script's output."""
 
     def state(self, host: Host) -> ServiceState:
         """Look at it now."""

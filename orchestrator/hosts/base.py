@@ -106,6 +106,9 @@ class Host(Protocol):
     def is_local(self) -> bool:
         """Whether this is the controller's own machine."""
 
+    def connect(self) -> None:
+        """Connect now, for something that is loaded or asked meanwhile. Raises UnreachableError."""
+
     def run(
         self,
         script: str,
@@ -131,8 +134,8 @@ class Host(Protocol):
         """Start a script that reads its standard input to the end, and go on beside it.
 
         It runs as ``run`` does, in a process of its own, and travels in the arguments, so it must hold no secret.
-        ``timeout`` is how many seconds ``answer`` waits for more. When the controller dies or the connection is cut, its
-        standard input ends, without a ``q``. Once it has ended unreleased, ``run`` and ``docker`` raise
+        ``timeout`` is how many seconds ``answer`` waits for more. When the controller dies or the connection is cut,
+        its standard input ends, without a ``q``. Once it has ended unreleased, ``run`` and ``docker`` raise
         UnreachableError: what relied on it must not go on. Raises UnreachableError when no connection can be made.
         """
 

@@ -6,6 +6,7 @@ The whole request travels in here-documents, so that no header, URL or body show
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from orchestrator.hosts.base import HttpAnswer, HttpRequest, Result
@@ -14,17 +15,23 @@ MISSING = 127
 """Exit status of the script when the host has no curl."""
 
 # Body and statuses come back in base64: a Result is text, a body need not be.
-_SCRIPT = """\
+_BEGIN = """\
 command -v curl >/dev/null 2>&1 || exit 127
-{{
+said() { base64 -d | tail -n 2 | tr '\\n' ' '; }
+"""
+_ONE = """\
+answer=$({{
 base64 -d <<'BODY' | curl -q -K /dev/fd/3 3<<'CONFIG'
 {body}
 BODY
 {config}
 CONFIG
 printf '\\n%s' "$?"
-}} | base64
+}} | base64)
+printf '%s\\n{end}\\n' "$answer"
+case "$(printf '%s\\n' "$answer" | said)" in '200 0'*) ;; *) exit 0 ;; esac
 """
+_END = "."  # no character of base64
 _LINE = 4000  # characters of base64
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLACE = re.compile(r"([0-9a-zA-Z.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
@@ -60,14 +67,18 @@ def is_loopback(url: str) -> bool:
     return name in ("localhost", "::1") or name.startswith("127.")
 
 
-def script(request: HttpRequest) -> str:
-    """The script; feed its Result to :func:`answer`."""
+def script(requests: Sequence[HttpRequest]) -> str:
+    """The script, which ends with the first request that is not answered with 200; give its Result to `answers`."""
+    return _BEGIN + "".join(map(_one, requests))
+
+
+def _one(request: HttpRequest) -> str:
     encoded = base64.b64encode(request.body or b"").decode()
     body = "\n".join(encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE))
     config = "\n".join(f'{key} = "{value.translate(_ESCAPES)}"' for key, value in _options(request))
     switches = "silent\nshow-error\ngloboff" + ("\nhead" if request.method == "HEAD" else "")
     switches += "" if request.verify else "\ninsecure"
-    return _SCRIPT.format(body=body, config=f"{config}\n{switches}")
+    return _ONE.format(body=body, config=f"{config}\n{switches}", end=_END)
 
 
 def _options(request: HttpRequest) -> list[tuple[str, str]]:
@@ -93,13 +104,19 @@ def _options(request: HttpRequest) -> list[tuple[str, str]]:
     return options
 
 
-def answer(result: Result) -> HttpAnswer:
-    """Read what the script printed: the body, the HTTP status, curl's exit status."""
+def answers(result: Result) -> list[HttpAnswer]:
+    """Read what the script printed: at least one answer, where nothing came at all with the reason for it."""
+    texts = result.stdout.split(f"\n{_END}\n")[:-1]
+    return [_answer(text, result.stderr) for text in texts or [""]]
+
+
+def _answer(text: str, stderr: str) -> HttpAnswer:
+    """The body, the HTTP status, curl's exit status."""
     try:
-        body, code, exited = base64.b64decode(result.stdout).rsplit(b"\n", 2)
+        body, code, exited = base64.b64decode(text).rsplit(b"\n", 2)
         status, failed = int(code), int(exited)
     except (ValueError, binascii.Error):
-        return HttpAnswer(0, error=result.stderr.strip() or "curl gave no answer")
+        return HttpAnswer(0, error=stderr.strip() or "curl gave no answer")
     if failed:
-        return HttpAnswer(0, error=result.stderr.strip().split(") ", 1)[-1] or f"curl exited {failed}")
+        return HttpAnswer(0, error=stderr.strip().split(") ", 1)[-1] or f"curl exited {failed}")
     return HttpAnswer(status, body)

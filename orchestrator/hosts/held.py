@@ -1,8 +1,9 @@
 """Scripts that live on a host while somebody here wants them to: see ``Host.hold``."""
 
+import os
 import selectors
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from paramiko import Channel
 
 _LAST_WAIT_S = 10.0
+_READ = 64 * 1024  # bytes
 _DONE = b"q"
 
 
@@ -26,6 +28,23 @@ def check_held(host: str, held: "Iterable[LocalHeld | ChannelHeld]") -> None:
         )
 
 
+class _Answers:
+    """What it prints, up to one line after the other."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive, self._left = receive, b""
+
+    def up_to(self, last: str) -> str:
+        """The text up to that line, with it; less when no more comes."""
+        mark, found = f"\n{last}\n".encode(), -1
+        data = b"\n" + self._left
+        while (found := data.find(mark)) < 0 and (more := self._receive()):
+            data += more
+        end = found + len(mark) if found >= 0 else len(data)
+        self._left = data[end:]
+        return data[1:end].decode("utf-8", "replace")
+
+
 class LocalHeld:
     """One on this machine."""
 
@@ -33,15 +52,17 @@ class LocalHeld:
         self._process, self._timeout, self._released = process, timeout, False
         assert process.stdin and process.stdout
         self._stdin, self._stdout = process.stdin, process.stdout
+        self._answers = _Answers(self._receive)
         self._send(before)
 
-    def first_line(self) -> str:
-        """The first line that it prints; see ``Held.first_line``."""
+    def answer(self, last: str) -> str:
+        """What it prints, up to the line ``last``; see ``Held.answer``."""
+        return self._answers.up_to(last)
+
+    def _receive(self) -> bytes:
         with selectors.DefaultSelector() as selector:
             selector.register(self._stdout, selectors.EVENT_READ)
-            if not selector.select(self._timeout):
-                return ""
-        return self._stdout.readline().decode("utf-8", "replace").rstrip("\n")
+            return os.read(self._stdout.fileno(), _READ) if selector.select(self._timeout) else b""
 
     def beat(self) -> bool:
         """Send it one byte; see ``Held.beat``."""
@@ -86,17 +107,18 @@ class ChannelHeld:
 
     def __init__(self, channel: "Channel", timeout: float) -> None:
         self._channel, self._released = channel, False
+        self._answers = _Answers(self._receive)
         channel.settimeout(timeout)
 
-    def first_line(self) -> str:
-        """The first line that it prints; see ``Held.first_line``."""
-        line = b""
+    def answer(self, last: str) -> str:
+        """What it prints, up to the line ``last``; see ``Held.answer``."""
+        return self._answers.up_to(last)
+
+    def _receive(self) -> bytes:
         try:
-            while not line.endswith(b"\n") and (byte := self._channel.recv(1)):
-                line += byte
+            return bytes(self._channel.recv(_READ))
         except OSError:  # a timeout is one
-            return ""
-        return line.decode("utf-8", "replace").rstrip("\n")
+            return b""
 
     def beat(self) -> bool:
         """Send it one byte; see ``Held.beat``."""

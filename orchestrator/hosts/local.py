@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.hosts import curl, shell
-from orchestrator.hosts.base import HttpAnswer, HttpRequest, Result, quote
+from orchestrator.hosts.base import HttpAnswer, HttpRequest, Result
 from orchestrator.hosts.held import LocalHeld, check_held
 from orchestrator.hosts.output import Output
 from orchestrator.hosts.secret import Secret
@@ -56,6 +56,9 @@ class LocalHost:
         """Whether ``run`` is root. Raises RefusedError when root is asked for and not to be had."""
         return self._who() != "plain"
 
+    def connect(self) -> None:
+        """Nothing is between; see ``Host.connect``."""
+
     def run(
         self,
         script: str,
@@ -82,7 +85,7 @@ class LocalHost:
     def hold(self, script: str, *, timeout: float = 60.0) -> "LocalHeld":
         """Start a script that lives until it is released; see ``Host.hold``."""
         identity = self._who()
-        line = shell.with_sudo(identity, f"exec sh -c {quote(script)}")
+        line = shell.with_sudo(identity, shell.lasting(script))
         pipe = subprocess.PIPE
         argv = ["sh", "-c", line]
         process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -108,6 +111,15 @@ class LocalHost:
     def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
         """The address itself; see ``Host.forward``."""
         return nullcontext((address, port))
+
+    def http_all(self, requests: Sequence[HttpRequest]) -> list[HttpAnswer]:
+        """Make requests from this machine; see ``Host.http_all``."""
+        answers: list[HttpAnswer] = []
+        for request in requests:
+            answers.append(self.http(request))
+            if answers[-1].status != 200:
+                break
+        return answers
 
     def docker(self) -> "DockerClient":
         """This machine's Docker Engine (``DOCKER_HOST`` honoured); see ``Host.docker``."""
@@ -139,7 +151,8 @@ class LocalHost:
             if os.geteuid() == 0:
                 self._identity = "root"
             else:
-                self._identity, _ = shell.identify(self.name, self._become, self._password, self._ask)
+                introduction = shell.Introduction(self.name, self._become, self._password)
+                self._identity = shell.identify(introduction, self._ask)
         return self._identity
 
     def _ask(self, line: str, stdin: bytes) -> Result:

@@ -4,8 +4,9 @@ A script that arrives on standard input is put between braces, so that the shell
 runs any of it (a connection lost half-way runs nothing), and its commands read ``/dev/null``.
 """
 
-import re
+import base64
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import IO, Literal
 
 from orchestrator.errors import RefusedError, UnreachableError
@@ -16,11 +17,15 @@ Become = Literal["auto", "always", "never"]
 Identity = Literal["root", "sudo", "password", "plain"]
 """Who ``run`` is: root itself, root by ``sudo -n``, root by sudo with a password, or the plain user."""
 
+_IDENTITIES: tuple[Identity, ...] = ("root", "sudo", "password", "plain")
+
 GRACE = 5
 """Seconds between asking a timed-out script to end and killing it."""
 
 _CHUNK = 32 * 1024  # bytes; what one SSH packet carries
 _GO = "deployctl:go"
+INTRODUCED = _GO
+"""The line after which the output of the command itself begins."""
 _SAYS = "deployctl:says:"
 
 # When the time is up, `timeout` ends the script and its process group; whoever ignored that is killed after it.
@@ -34,20 +39,35 @@ _SKIP = f'while IFS= read -r l && [ "$l" != {_GO} ]; do :; done; '
 
 _SUDO = {"sudo": "sudo -n -- ", "password": "sudo -k -S -p '' -- "}
 
-# `-k` makes sudo forget that it asked a moment ago: what it grants now, it must grant an hour later.
-_DETECT = "; ".join(
-    (
-        f"export LC_ALL=C; printf %s {_SAYS}",
-        '[ "$(id -u)" != 0 ] || { echo root; exit; }',
-        '[ "$1" != never ] || { echo plain; exit; }',
-        'command -v sudo >/dev/null 2>&1 || { echo plain; echo "sudo is not installed"; exit; }',
-        "why=$(sudo -k -n -- sh -c : 2>&1 </dev/null) && { echo sudo; exit; }",
-        '[ "$1" != password ] || { why=$(sudo -k -S -p "" -- sh -c : 2>&1) && { echo password; exit; }; echo wrong; }',
-        "echo plain",
-        'echo "$why"',
-    )
-)
-_WRONG_PASSWORD = re.compile(r"try again|incorrect password|no password was provided")
+# Asks nothing but what it prints: who the rest can run as, then why not root. `-k` makes sudo forget that it asked a
+# moment ago: what it grants now, it must grant an hour later. It gets the password once: wrong ones lock accounts.
+_DETECT = """\
+export LC_ALL=C
+[ "$(id -u)" != 0 ] || { echo root; exit; }
+[ "$ask" != never ] || { echo plain; exit; }
+command -v sudo >/dev/null 2>&1 || { echo plain; echo "sudo is not installed"; exit; }
+why=$(sudo -k -n -- sh -c : 2>&1 </dev/null) && { echo sudo; exit; }
+if [ "$ask" = password ]; then
+  why=$(printf "%s\\n" "$secret" | sudo -k -S -p "" -- sh -c : 2>&1) && { echo password; exit; }
+  case $why in *"try again"* | *"incorrect password"* | *"no password was provided"*) echo wrong; exit ;; esac
+fi
+echo plain; echo "$why"
+"""
+# Says who that is, and goes on as that with the command $3, unless root is a must ($2) and not to be had.
+# A printf that is a program would show the password in the process list.
+_INTRODUCE = f"""\
+ask=$1 must=$2 go=$3 secret=
+if [ "$ask" = password ]; then
+  IFS= read -r secret; [ "$(command -v printf)" = printf ] || ask=free
+fi
+said=$({_DETECT})
+secret=; printf "%s%s\\n%s\\n" {_SAYS} "$said" {_GO}
+case $said in
+  root*) exec sh -c "$go" ;;
+  sudo*) exec sudo -n -- sh -c "$go" ;;
+  password*) exec sudo -k -S -p "" -- sh -c "$go" ;;
+  plain*) [ "$must" = yes ] || exec sh -c "$go" ;;
+esac"""
 
 
 def wrapped(script: str) -> bytes:
@@ -56,11 +76,21 @@ def wrapped(script: str) -> bytes:
     return f"{{ :\n{script}\n\n}} </dev/null\n".encode("utf-8", "surrogateescape")
 
 
+def limited(timeout: float, script: str | None = None) -> str:
+    """The command that runs a script of standard input, or ``script`` as an argument, ``timeout`` seconds at most."""
+    shell = "sh -s" if script is None else f"sh -c {quote(script)}"
+    return _LIMITED.format(grace=GRACE, limit=f"{max(timeout, 0.001):.3f}", shell=shell)
+
+
 def command_line(identity: Identity, timeout: float, script: str | None = None) -> str:
     """The command line for the login shell: of a script on standard input, or of ``script`` as an argument."""
-    shell = "sh -s" if script is None else f"sh -c {quote(script)}"
-    limited = _LIMITED.format(grace=GRACE, limit=f"{max(timeout, 0.001):.3f}", shell=shell)
-    return with_sudo(identity, limited)
+    return with_sudo(identity, limited(timeout, script))
+
+
+def lasting(script: str) -> str:
+    """The command that runs a script beside standard input, however many shells it passes through on its way."""
+    quote(script)  # refuses a NUL
+    return f'exec sh -c "$(echo {base64.b64encode(script.encode()).decode()} | base64 -d)"'
 
 
 def with_sudo(identity: Identity, command: str) -> str:
@@ -90,40 +120,72 @@ def feed(before: bytes, script: str, stdin: bytes | IO[bytes] | None) -> Iterato
         yield chunk
 
 
-def identify(
-    host: str, become: Become, password: Secret | None, execute: Callable[[str, bytes], Result]
-) -> tuple[Identity, str]:
-    """Find out, in one call of ``execute(command line, standard input)``, who ``run`` can be, and why not root.
+@dataclass(frozen=True)
+class Introduction:
+    """The first words to a host: who ``run`` can be there is found out in the same round trip as the first command.
 
-    Raises RefusedError when root is asked for and not to be had, or when the password is wrong.
+    Raises RefusedError for a password that sudo cannot read.
     """
-    if password is not None and ("\n" in password.reveal() or "\0" in password.reveal()):
-        raise RefusedError("a sudo password cannot hold a line break or a NUL", host=host)
-    ask = "never" if become == "never" else "password" if password else "free"
-    secret = f"{password.reveal()}\n".encode() if ask == "password" and password else b""
-    result = execute(f"sh -c {quote(_DETECT)} sh {ask}", secret)
-    if result.exited == UNKNOWN:
-        raise UnreachableError("the connection was lost while asking for sudo", host=host, remedy="run it again")
-    said, _, why = _heard(host, result).partition("\n")
-    for identity in ("root", "sudo", "password"):
-        if said == identity:
-            return identity, ""
-    if said == "wrong" and _WRONG_PASSWORD.search(why):
-        raise RefusedError(f"sudo on {host} wants another password", host=host, remedy="give the right sudo password")
-    why = why.removeprefix("plain\n").strip() or result.tail()
-    if become == "always":
-        raise RefusedError(
-            "cannot become root",
-            host=host,
-            why=why,
-            remedy="log in as root; or let this user use sudo, without a password or with the one in "
-            "DEPLOYCTL_SUDO_PASSWORD; or deploy without root: --user",
-        )
-    return "plain", why
+
+    host: str
+    become: Become
+    password: Secret | None
+
+    def __post_init__(self) -> None:
+        if self.password is not None and ("\n" in self.password.reveal() or "\0" in self.password.reveal()):
+            raise RefusedError("a sudo password cannot hold a line break or a NUL", host=self.host)
+
+    @property
+    def _asks(self) -> bool:
+        return self.password is not None and self.become != "never"
+
+    def line(self, command: str) -> str:
+        """The command line that says who it is, and runs a command as that."""
+        ask = "never" if self.become == "never" else "password" if self._asks else "free"
+        must = "yes" if self.become == "always" else "no"
+        return f"sh -c {quote(_INTRODUCE)} sh {ask} {must} {quote(_SKIP + command if self._asks else command)}"
+
+    @property
+    def before(self) -> bytes:
+        """What its standard input begins with."""
+        if not self._asks or self.password is None:
+            return b""
+        return f"{self.password.reveal()}\n".encode() + preamble("password", self.password)
+
+    def heard(self, result: Result) -> tuple[Identity, Result]:
+        """Who it is, and what the command itself said.
+
+        Raises RefusedError when root is asked for and not to be had, or when the password is wrong; UnreachableError.
+        """
+        if result.exited == UNKNOWN:
+            raise UnreachableError(
+                "the connection was lost while asking for sudo", host=self.host, remedy="run it again"
+            )
+        said, _, rest = _introduced(self.host, result).partition(f"{_GO}\n")
+        who, _, why = said.partition("\n")
+        if who == "wrong":
+            raise RefusedError(
+                f"sudo on {self.host} wants another password", host=self.host, remedy="give the right sudo password"
+            )
+        if who == "plain" and self.become == "always":
+            raise RefusedError(
+                "cannot become root",
+                host=self.host,
+                why=why.strip(),
+                remedy="log in as root; or let this user use sudo, without a password or with the one in "
+                "DEPLOYCTL_SUDO_PASSWORD; or deploy without root: --user",
+            )
+        identity: Identity = next((known for known in _IDENTITIES if known == who), "plain")
+        return identity, replace(result, stdout=rest)
 
 
-def _heard(host: str, result: Result) -> str:
-    """What the question printed, and nothing else: text of a login shell would spoil every later answer too."""
+def identify(introduction: Introduction, execute: Callable[[str, bytes], Result]) -> Identity:
+    """Find out in one call of ``execute(command line, standard input)``; raises as ``Introduction.heard`` does."""
+    return introduction.heard(execute(introduction.line(":"), introduction.before))[0]
+
+
+def _introduced(host: str, result: Result) -> str:
+    """What the first words printed, and nothing else: text of a login shell would spoil every later answer too."""
     noise, mark, said = result.stdout.partition(_SAYS)
     if mark and not noise.strip():
         return said

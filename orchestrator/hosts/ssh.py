@@ -1,14 +1,14 @@
 """A machine over SSH: raw channels of a Fabric connection, because Invoke's own pumping of input takes 10 ms a byte."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from orchestrator.errors import RefusedError, UnreachableError
+from orchestrator.errors import DeployError, RefusedError, UnreachableError
 from orchestrator.hosts import curl, shell
-from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result, quote
+from orchestrator.hosts.base import UNKNOWN, HttpAnswer, HttpRequest, Result
 from orchestrator.hosts.channel import converse
 from orchestrator.hosts.forward import forwarded
 from orchestrator.hosts.held import ChannelHeld, check_held
@@ -62,6 +62,10 @@ class SSHHost:
         """
         return self._who() != "plain"
 
+    def connect(self) -> None:
+        """Connect now; see ``Host.connect``."""
+        self._connected()
+
     def run(
         self,
         script: str,
@@ -111,12 +115,7 @@ class SSHHost:
         """Make an HTTP request with the host's curl; see ``Host.http``. Raises RefusedError where it has none."""
         if fault := curl.fault(request):
             return HttpAnswer(0, error=fault)
-        result = self.run(curl.script(request), timeout=request.timeout + _PATIENCE, privileged=False)
-        if result.exited == UNKNOWN:
-            return HttpAnswer(0, error="the connection to the host was lost")
-        if result.exited == curl.MISSING:
-            raise RefusedError("curl is missing", host=self.name, remedy="install it there: apt-get install curl")
-        return curl.answer(result)
+        return self.http_all([request])[0]
 
     def forward(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
         """A port of this machine that leads there; see ``Host.forward``."""
@@ -124,11 +123,12 @@ class SSHHost:
 
     def http_all(self, requests: Sequence[HttpRequest]) -> list[HttpAnswer]:
         """Make requests in one round trip; see ``Host.http_all``. Raises RefusedError where there is no curl."""
-        if any(curl.fault(request) for request in requests):
-            return [self.http(requests[0])]
         timeout = sum(request.timeout for request in requests) + _PATIENCE
-        result = self.run(curl.script(*requests), timeout=timeout, privileged=False)
-        self._check_curl(result)
+        result = self.run(curl.script(requests), timeout=timeout, privileged=False)
+        if result.exited == UNKNOWN:
+            return [HttpAnswer(0, error="the connection to the host was lost")]
+        if result.exited == curl.MISSING:
+            raise RefusedError("curl is missing", host=self.name, remedy="install it there: apt-get install curl")
         return curl.answers(result)
 
     def docker(self) -> "DockerClient":
@@ -153,9 +153,21 @@ class SSHHost:
             self._route.close()
             self._route = None
 
+    def _introduction(self) -> shell.Introduction:
+        return shell.Introduction(self.name, self._entry.become, self._password)
+
+    def _introduce(self, script: str, timeout: float) -> Result:
+        """Run the first script, and learn from its answer as whom."""
+        introduction = self._introduction()
+        feed = shell.feed(introduction.before, script, None)
+        result = self._execute(introduction.line(shell.limited(timeout)), feed, timeout, None)
+        if result.exited != UNKNOWN:
+            self._identity, result = introduction.heard(result)
+        return result
+
     def _who(self) -> shell.Identity:
         if self._identity is None:
-            self._identity, _ = shell.identify(self.name, self._entry.become, self._password, self._ask)
+            self._identity = shell.identify(self._introduction(), self._ask)
         return self._identity
 
     def _ask(self, line: str, stdin: bytes) -> Result:

@@ -17,7 +17,8 @@ from orchestrator.models.tensor import Tensor
 from orchestrator.progress import Progress, Quiet, Task
 
 _AT_ONCE = 8  # requests
-_FIRST_OF_SHARD = 64 << 10  # bytes; the header of a safetensors file takes some ten thousand
+_LARGE = 1 << 20  # bytes that are asked for first of a header with a vocabulary,
+_SMALL = 64 << 10  # and of one without: it takes some ten thousand
 _LARGEST_JSON = 4 << 20  # bytes
 
 T = TypeVar("T")
@@ -103,10 +104,12 @@ class _HubReader:
                     future.cancel()
 
     def gguf(self, file: ModelFile) -> GgufHeader:
-        return gguf.read_header(Head(file.size, self._fetch(file)), file.size, file.path)
+        has_vocabulary = file.path == self._model.main_file
+        source = Head(file.size, self._fetch(file), first=_LARGE if has_vocabulary else _SMALL)
+        return gguf.read_header(source, file.size, file.path)
 
     def safetensors(self, file: ModelFile) -> tuple[Tensor, ...]:
-        source = Head(file.size, self._fetch(file), first=_FIRST_OF_SHARD)
+        source = Head(file.size, self._fetch(file), first=_SMALL)
         return safetensors.read_header(source, file.size, file.path)
 
     def _fetch(self, file: ModelFile) -> Callable[[int, int], bytes]:

@@ -39,55 +39,25 @@ class HubClient:
         self._tries = tries
         self._pause = pause
 
-    def resolve(self, reference: HubReference, revision: str | None = None) -> ResolvedModel:
-        """The files of a model at the commit that ``revision`` (a branch, tag or commit; default ``main``) is now.
+    def look_up(self, repo: str, revision: str | None = None) -> "Listing":
+        """The repository at the commit that ``revision`` (a branch, tag or commit; default ``main``) is now.
 
-        Raises UsageError when the repository, the revision, the file or the quantization is not there, and
-        DeployError when the Hub does not answer, or not to this token.
+        Raises UsageError when the repository or the revision is not there, and DeployError when the Hub does not
+        answer, or not to this token.
         """
-        asked = Asked(reference.repo, revision, self.endpoint, self.token is not None)
-        info = self._info(asked)
-        siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-        if isinstance(reference, HubQuant | HubFile):
-            paths = tuple(siblings)
-            if isinstance(reference, HubQuant):
-                chosen = select.by_quant(reference.repo, reference.quant, paths)
-            else:
-                chosen = select.by_file(reference.repo, reference.file, paths)
-            files = self._files(asked, info, chosen.paths)
-            model = ResolvedModel(
-                repo=reference.repo,
-                commit=_commit(asked, info),
-                files=files,
-                format="gguf",
-                main_file=chosen.main,
-                quant=chosen.label,
-            )
-        else:
-            files = self._files(asked, info, select.whole(reference.repo, tuple(siblings)))
-            main = next(file.path for file in files if file.path.endswith(".safetensors"))
-            model = ResolvedModel(
-                repo=reference.repo, commit=_commit(asked, info), files=files, format="safetensors", main_file=main
-            )
-        self._require_access(asked, info, model)
-        return model
+        asked = Asked(repo, revision, self.endpoint, self.token is not None)
+        return Listing(self, asked, self._info(asked))
+
+    def resolve(self, reference: HubReference, revision: str | None = None) -> ResolvedModel:
+        """The files of a model. Raises as ``look_up`` and ``Listing.resolve`` do."""
+        return self.look_up(reference.repo, revision).resolve(reference)
 
     def resolve_base(self, repo: str, revision: str | None = None) -> ResolvedFiles:
         """Tokenizer and configuration of the repository that a GGUF was made from (DESIGN 5.3).
 
-        Raises UsageError when it has none, and as ``resolve`` does.
+        Raises UsageError when it has none, and as ``look_up`` does.
         """
-        asked = Asked(repo, revision, self.endpoint, self.token is not None)
-        info = self._info(asked)
-        paths = select.beside_gguf(sibling.rfilename for sibling in info.siblings or ())
-        if "config.json" not in paths:
-            raise UsageError(
-                f"hf:{repo} holds no config.json, so it is not the base of a model",
-                remedy="Name the repository of the original, unquantized model.",
-            )
-        base = ResolvedFiles(repo=repo, commit=_commit(asked, info), files=self._files(asked, info, paths))
-        self._require_access(asked, info, base)
-        return base
+        return self.look_up(repo, revision).resolve_base()
 
     def fetch_json(self, repo: str, commit: str, file: str) -> dict[str, Any] | None:
         """A small JSON file (generation_config.json); None when the commit has none of that name.
@@ -106,25 +76,6 @@ class HubClient:
         if not isinstance(value, dict):
             raise DeployError(f"{file} of hf:{repo} is not a JSON object of at most {_LARGEST_JSON} bytes")
         return value
-
-    def ggufs(self, repo: str, revision: str | None = None) -> tuple[ResolvedModel, ...]:
-        """Every whole GGUF of a repository, the smallest first; there may be none. Raises as ``resolve`` does."""
-        asked = Asked(repo, revision, self.endpoint, self.token is not None)
-        info = self._info(asked)
-        sets = select.gguf_sets(sibling.rfilename for sibling in info.siblings or ())
-        found = tuple(
-            ResolvedModel(
-                repo=repo,
-                commit=_commit(asked, info),
-                files=self._files(asked, info, one.paths),
-                format="gguf",
-                main_file=one.main,
-                quant=one.label,
-            )
-            for one in sets
-            if one.is_whole
-        )
-        return tuple(sorted(found, key=lambda model: (model.size, model.main_file)))
 
     def read_range(self, repo: str, file: ModelFile, start: int, stop: int) -> bytes:
         """The bytes of a file from ``start`` to before ``stop``, which lies within it.
@@ -150,28 +101,9 @@ class HubClient:
 
         return self._ask(asked, question)
 
-    def _require_access(self, asked: Asked, info: "ModelInfo", found: ResolvedFiles) -> None:
-        """Metadata of a gated repository is public, its files are not: find out before anything is planned."""
-        if info.gated and found.files:
-            self._ask(asked, lambda: self._api().get_hf_file_metadata(url=found.files[0].url, timeout=_TIMEOUT))
-
-    def _files(self, asked: Asked, info: "ModelInfo", paths: Iterable[str]) -> tuple[ModelFile, ...]:
-        siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-        commit = _commit(asked, info)
-        return tuple(self._file(asked, commit, siblings[path]) for path in paths)
-
-    def _file(self, asked: Asked, commit: str, sibling: "RepoSibling") -> ModelFile:
-        lfs = sibling.lfs
-        try:
-            return ModelFile(
-                path=sibling.rfilename,
-                url=self.url(asked.repo, commit, sibling.rfilename),
-                size=lfs.size if lfs else sibling.size or 0,
-                sha256=lfs.sha256 if lfs else None,
-                git_sha1=None if lfs else sibling.blob_id,
-            )
-        except ValidationError as error:
-            raise _unusable(asked, f"The entry of {sibling.rfilename!r} cannot be used.") from error
+    def require_access(self, asked: Asked, file: ModelFile) -> None:
+        """Metadata of a gated repository is public, its files are not: raise DeployError if they are not given out."""
+        self._ask(asked, lambda: self._api().get_hf_file_metadata(url=file.url, timeout=_TIMEOUT))
 
     def _ask(self, asked: Asked, question: Callable[[], T]) -> T:
         """Ask, with retries where they help, and turn whatever goes wrong into what the user can do about it."""
@@ -192,6 +124,86 @@ class HubClient:
             raise explain(error, asked) from None  # the cause may hold a request, and that its headers
         except (ValueError, KeyError, TypeError) as error:
             raise _unusable(asked, f"{type(error).__name__}: the answer is not the Hub's.") from error
+
+
+class Listing:
+    """A repository as it was when it was looked up: its commit, and which of its files make a model."""
+
+    def __init__(self, client: HubClient, asked: Asked, info: "ModelInfo") -> None:
+        self._client = client
+        self._asked = asked
+        self._gated = bool(info.gated)
+        self._commit = _commit(asked, info)
+        self._siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+
+    def resolve(self, reference: HubReference) -> ResolvedModel:
+        """The files of a model. Raises UsageError when the file or the quantization is not there, else DeployError."""
+        paths = tuple(self._siblings)
+        if isinstance(reference, HubQuant):
+            model = self._gguf(select.by_quant(reference.repo, reference.quant, paths))
+        elif isinstance(reference, HubFile):
+            model = self._gguf(select.by_file(reference.repo, reference.file, paths))
+        else:
+            files = self._files(select.whole(reference.repo, paths))
+            main = next(file.path for file in files if file.path.endswith(".safetensors"))
+            model = ResolvedModel(
+                repo=reference.repo, commit=self._commit, files=files, format="safetensors", main_file=main
+            )
+        self._require_access(model)
+        return model
+
+    def resolve_base(self) -> ResolvedFiles:
+        """Tokenizer and configuration. Raises UsageError when there are none."""
+        paths = select.beside_gguf(self._siblings)
+        if "config.json" not in paths:
+            raise UsageError(
+                f"hf:{self._asked.repo} holds no config.json, so it is not the base of a model",
+                remedy="Name the repository of the original, unquantized model.",
+            )
+        base = ResolvedFiles(repo=self._asked.repo, commit=self._commit, files=self._files(paths))
+        self._require_access(base)
+        return base
+
+    @property
+    def ggufs(self) -> tuple[ResolvedModel, ...]:
+        """Every whole GGUF, the smallest first."""
+        found = [self._gguf(one) for one in select.gguf_sets(self._siblings) if one.is_whole]
+        return tuple(sorted(found, key=lambda model: (model.size, model.main_file)))
+
+    @property
+    def has_safetensors(self) -> bool:
+        """Whether it can be served whole."""
+        return any(path.endswith(".safetensors") for path in self._siblings)
+
+    def _gguf(self, chosen: select.GgufSet) -> ResolvedModel:
+        return ResolvedModel(
+            repo=self._asked.repo,
+            commit=self._commit,
+            files=self._files(chosen.paths),
+            format="gguf",
+            main_file=chosen.main,
+            quant=chosen.label,
+        )
+
+    def _require_access(self, found: ResolvedFiles) -> None:
+        if self._gated and found.files:
+            self._client.require_access(self._asked, found.files[0])
+
+    def _files(self, paths: Iterable[str]) -> tuple[ModelFile, ...]:
+        return tuple(self._file(self._siblings[path]) for path in paths)
+
+    def _file(self, sibling: "RepoSibling") -> ModelFile:
+        lfs = sibling.lfs
+        try:
+            return ModelFile(
+                path=sibling.rfilename,
+                url=self._client.url(self._asked.repo, self._commit, sibling.rfilename),
+                size=lfs.size if lfs else sibling.size or 0,
+                sha256=lfs.sha256 if lfs else None,
+                git_sha1=None if lfs else sibling.blob_id,
+            )
+        except ValidationError as error:
+            raise _unusable(self._asked, f"The entry of {sibling.rfilename!r} cannot be used.") from error
 
 
 def _checked_endpoint(endpoint: str) -> str:

@@ -1,5 +1,6 @@
 """The beginning of a file on the Hub, read as far as it is needed and no further."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from orchestrator.errors import DeployError
@@ -7,8 +8,8 @@ from orchestrator.hosts.secret import Secret
 from orchestrator.models.resolved import ModelFile
 
 _TIMEOUT = 30.0  # seconds
-_MIB = 1 << 20
-_LARGEST_STEP = 4 * _MIB  # bytes: what is read in vain at the end is less than this
+_LONGEST = 120.0  # seconds for one part, however it trickles
+_LARGEST_STEP = 4 << 20  # bytes: what is read in vain at the end is less than this
 
 
 class Head:
@@ -18,7 +19,7 @@ class Head:
     read is doubled by each, in steps of 4 MiB at most.
     """
 
-    def __init__(self, size: int, fetch: Callable[[int, int], bytes], *, first: int = _MIB) -> None:
+    def __init__(self, size: int, fetch: Callable[[int, int], bytes], *, first: int) -> None:
         self._size = size
         self._fetch = fetch
         self._first = first
@@ -37,9 +38,10 @@ class Head:
         return found
 
 
-def get_range(file: ModelFile, start: int, stop: int, token: Secret | None) -> bytes:
+def get_range(file: ModelFile, start: int, stop: int, token: Secret | None, *, longest: float = _LONGEST) -> bytes:
     """The bytes from ``start`` to before ``stop``. The token goes to no other place that is redirected to.
 
+    ``longest`` is in seconds.
     Raises DeployError for an answer that is anything but these bytes, and what huggingface_hub raises for failures.
     """
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public by its documentation
@@ -55,11 +57,13 @@ def get_range(file: ModelFile, start: int, stop: int, token: Secret | None) -> b
             response.read()
         hf_raise_for_status(response)
         _check(response.status_code, response.headers, file, start, stop)
-        body = bytearray()
+        body, began = bytearray(), time.monotonic()
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > stop - start:
                 break
+            if time.monotonic() - began > longest:
+                raise _wrong(file, f"it sent {len(body)} bytes in {longest:.0f} s")
     if len(body) != stop - start:
         raise _wrong(file, f"it sent {len(body)} bytes in place of {stop - start}")
     return bytes(body)

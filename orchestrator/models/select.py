@@ -86,6 +86,13 @@ def quant_label(stem: str) -> str:
     return found[1].upper() if found else ""
 
 
+def model_name(path: str) -> str:
+    """The name of a GGUF without folder, number of the shard and quantization label: what its siblings share."""
+    stem, _ = _stem(path)
+    name = PurePosixPath(stem).name
+    return _LABEL.sub("", name).lower()
+
+
 def by_quant(repo: str, quant: str, paths: Sequence[str]) -> GgufSet:
     """The one GGUF with this label. Raises UsageError, listing what is there, when there is none or more than one."""
     sets = gguf_sets(paths)

@@ -1,6 +1,6 @@
 """Carry a plan out to its end: apply it, prove that the endpoint generates, keep the generation, or return."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator.errors import DeployError, ExitStatus, UnhealthyError, UnreachableError
 from orchestrator.facts import Layout, Scope
@@ -14,6 +14,7 @@ from orchestrator.planning.generation import Generation, last_healthy, write_gen
 from orchestrator.planning.manifest import Manifest, write_manifest
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.recall import return_to
+from orchestrator.planning.stop import Heeding, Stop, StoppedError
 from orchestrator.progress import Progress
 
 DEADLINE_S = {"ollama": 600.0, "vllm": 1800.0}
@@ -34,6 +35,7 @@ class Run:
     cause: str
     progress: Progress
     clock: Clock
+    stop: Stop = field(default_factory=Stop)
     deadline_s: float | None = None
     returns: bool = True
     addresses: tuple[str, ...] = ()
@@ -52,11 +54,13 @@ class Outcome:
 def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
     """Apply the plan and check the endpoint; when it fails, return to the last generation that was healthy.
 
-    Raises DeployError when a step fails, after returning where there is something to return to.
+    Raises DeployError when a step fails, after returning where there is something to return to; StoppedError when the
+    user wants no more: then nothing is returned to.
     """
+    run = replace(run, progress=Heeding(run.progress, run.stop, run.host.name))
     try:
-        manifest = apply_plan(run.host, made, run.layout, before, run.by, run.progress)
-    except UnreachableError:
+        manifest = apply_plan(run.host, made, run.layout, before, run.by, run.progress, run.stop)
+    except (UnreachableError, StoppedError):
         raise
     except UnhealthyError:  # it was waited for in vain: only see why it does not answer
         report = _look(replace(run, deadline_s=0.0), made)

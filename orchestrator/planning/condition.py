@@ -46,7 +46,7 @@ def conditions(host: Host, manifests: Sequence[Manifest]) -> list[Condition]:
     observed = observe(host, list(resources.values()))
     found = []
     for manifest in alive:
-        drifts = (_drift(entry.resource, observed[entry.resource.address]) for entry in manifest.entries)
+        drifts = (drift_of(entry.resource, observed[entry.resource.address]) for entry in manifest.entries)
         service = manifest.running_service
         doing = service.state(host) if service else ServiceState(running=False, detail="never applied")
         state = _state(host, manifest, doing)
@@ -54,7 +54,7 @@ def conditions(host: Host, manifests: Sequence[Manifest]) -> list[Condition]:
     return found
 
 
-def _drift(resource: Resource, observed: Observed) -> Drift | None:
+def drift_of(resource: Resource, observed: Observed) -> Drift | None:
     """How it differs. Of a service, whether it is there and runs is its state, which is told apart."""
     service = isinstance(resource, Service)
     differences = resource.compare(observed)

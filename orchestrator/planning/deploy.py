@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.errors import RefusedError
 from orchestrator.facts import Facts, Scope, gather
+from orchestrator.facts.gather import Ask
 from orchestrator.hosts.base import Host
 from orchestrator.planning.manifest import Manifest, read_manifests
 from orchestrator.planning.plan import Plan, foreign, make_plan
@@ -33,27 +34,28 @@ class Survey:
 
     def deployed(self, name: str) -> Manifest:
         """What is deployed under that name, or of that runtime. Raises RefusedError."""
-        alive = [manifest for manifest in self.manifests if manifest.status != "down"]
-        found = self.manifest(name) or next((manifest for manifest in alive if manifest.runtime == name), None)
-        if found not in alive:
-            raise RefusedError(f"{name} is not deployed", host=self.facts.host, remedy="deployctl status")
+        mine = [item for item in self.manifests if name in (item.name, item.runtime)]
+        found = next((item for item in mine if item.status != "down"), None)
+        if found is None:
+            why = "it was taken down, and its history went with it; its models are kept" if mine else ""
+            raise RefusedError(f"{name} is not deployed", host=self.facts.host, why=why, remedy="deployctl status")
         return found
 
 
-def glance(host: Host, scope: Scope | None) -> Survey:
+def glance(host: Host, scope: Scope | None, ask: Ask | None = None) -> Survey:
     """Observe a host, whatever can be read of it. Raises UnreachableError, RefusedError."""
-    facts = gather(host, scope=scope)
+    facts = gather(host, scope=scope, ask=ask)
     manifests, problems = read_manifests(facts)
     return Survey(facts, manifests, problems)
 
 
-def survey(host: Host, scope: Scope | None) -> Survey:
+def survey(host: Host, scope: Scope | None, ask: Ask | None = None) -> Survey:
     """Observe a host before it is changed.
 
     Raises UnreachableError, and RefusedError where a manifest cannot be read: whoever does not know what is deployed
     must not touch what it may share.
     """
-    seen = glance(host, scope)
+    seen = glance(host, scope, ask)
     if seen.problems:
         raise RefusedError(
             "a deployment there is not known to this deployctl",

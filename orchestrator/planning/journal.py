@@ -13,6 +13,7 @@ from typing import Self
 
 from orchestrator.errors import DeployError, UnreachableError
 from orchestrator.hosts.base import Host, quote
+from orchestrator.planning.stop import StoppedError
 from orchestrator.resources.files import run_or_fail
 
 _KEEP_LINES = 2000
@@ -45,8 +46,9 @@ class Journal:
         self._ended = []
         try:
             yield
-        except DeployError:
-            self._ended = [_line({**what, "phase": "failed"})]
+        except DeployError as error:
+            phase = "stopped" if isinstance(error, StoppedError) else "failed"
+            self._ended = [_line({**what, "phase": phase})]
             raise
         self._ended = [_line({**what, "phase": "end"})]
 

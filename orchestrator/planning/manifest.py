@@ -136,6 +136,12 @@ def write_manifest(host: Host, state: str, manifest: Manifest) -> None:
     run_or_fail(host, "cannot write the manifest", script)
 
 
+def forget_history(host: Host, state: str) -> None:
+    """Remove the generations and the journal, and leave the manifest."""
+    script = f"rm -rf -- {quote(f'{state}/generations')} {quote(f'{state}/journal.jsonl')}"
+    run_or_fail(host, "cannot remove the history", script)
+
+
 def delete_manifest(host: Host, state: str, root: str) -> None:
     """Remove it; with the last one the audit trail goes, and the state directories up to ``root`` that are empty."""
     deployments, audit = quote(f"{root}/deployments"), quote(f"{root}/audit.jsonl")

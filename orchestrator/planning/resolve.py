@@ -13,7 +13,7 @@ from orchestrator.models.local import resolve_local, resolve_local_base
 from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
 from orchestrator.progress import Progress
 from orchestrator.runtimes.deployment import EngineRelease
-from orchestrator.spec import ModelSpec, OllamaSpec, Spec, model_for
+from orchestrator.spec import HubSpec, ModelSpec, OllamaSpec, Spec, model_for
 from orchestrator.spec.catalogue import ollama_release
 
 
@@ -42,7 +42,7 @@ class Resolver:
         if isinstance(reference, references.LocalPath):
             found = resolve_local(reference.path, self._progress)
         else:
-            found = self._hub().resolve(reference, wanted.revision)
+            found = hub_client(self._spec.hub).resolve(reference, wanted.revision)
         main = found.file(found.main_file)
         if wanted.sha256 and (main is None or main.sha256 != wanted.sha256):
             raise RefusedError(
@@ -70,7 +70,7 @@ class Resolver:
             files = resolve_local_base(folder, self._progress)
             generation = folder / "generation_config.json"
             return files, json.loads(generation.read_text()) if generation.is_file() else {}
-        hub = self._hub()
+        hub = hub_client(self._spec.hub)
         with self._progress.task(f"look up {wanted.base}"):
             found = hub.resolve_base(wanted.base)
             return found, hub.fetch_json(found.repo, found.commit, "generation_config.json") or {}
@@ -126,13 +126,14 @@ class Resolver:
             raise RefusedError(f"{path} has another digest", why=f"sha256 {digest.hexdigest()}, expected {expected}")
         return EngineRelease(version="", source=str(path), sha256=digest.hexdigest(), size=size)
 
-    def _hub(self) -> HubClient:
-        import os
 
-        hub = self._spec.hub
-        if hub.offline:
-            raise RefusedError("hub.offline is set, but the model is on the Hub", remedy="name a local path instead")
-        return HubClient(hub.endpoint or os.environ.get("HF_ENDPOINT"), hub_token(hub.token_env))
+def hub_client(hub: HubSpec) -> HubClient:
+    """The Hub that the spec names, else the environment. Raises RefusedError where it may not be asked."""
+    import os
+
+    if hub.offline:
+        raise RefusedError("hub.offline is set, but the model is on the Hub", remedy="name a local path instead")
+    return HubClient(hub.endpoint or os.environ.get("HF_ENDPOINT"), hub_token(hub.token_env))
 
 
 def _published_digest(checksums_url: str, url: str) -> str:

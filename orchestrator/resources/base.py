@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.hosts.base import Host
 from orchestrator.progress import Progress
+from orchestrator.resources.origin import Origin
 
 Fields = dict[str, Any]
 """Observable values of a resource: JSON types only, secrets never among them (their digest, at most)."""
@@ -94,6 +95,10 @@ class Resource(BaseModel, ABC):
     def changed_by(self, observed: Observed) -> str:
         """How it came to differ from what was applied, in words."""
         return "by hand"
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """Where it comes from, and what it was held against (``doctor --audit``); empty for what we wrote ourselves."""
+        return ()
 
     def command(self) -> str:
         """The equal command, for people to read (``render``); empty for what a rendered file already shows."""

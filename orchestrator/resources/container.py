@@ -9,7 +9,9 @@ from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.engine import explained
-from orchestrator.resources.service import Service
+from orchestrator.resources.log import Reader
+from orchestrator.resources.log import docker as docker_line
+from orchestrator.resources.service import XIDS, Service
 from orchestrator.templating.container import ContainerSpec, docker_run_line
 
 if TYPE_CHECKING:
@@ -59,6 +61,14 @@ class Container(Service):
                 f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}" for mount in spec.mounts
             ),
             "ports": sorted(f"{port.host_ip}:{port.host_port}:{port.container_port}" for port in spec.ports),
+            "user": spec.user or "",
+            "groups": sorted(spec.group_add),
+            "dropped capabilities": sorted(spec.cap_drop),
+            "security options": sorted(spec.security_opt),
+            "read-only root": spec.read_only,
+            "tmpfs": sorted(spec.tmpfs),
+            "pids limit": spec.pids_limit or 0,
+            "privileges": sorted(f"{name} host" for name in ("network", "ipc") if getattr(spec, name) == "host"),
         }
 
     def compare(self, observed: Observed) -> tuple[Any, ...]:
@@ -113,23 +123,51 @@ class Container(Service):
         with explained(host, f"Docker could not remove {self.spec.name}"):
             self._delete(client)
 
-    def state(self, host: Host) -> ServiceState:
-        """What Docker says now."""
-        observed = self.parse(host.run(f"{self.probe()} 2>/dev/null", timeout=30).stdout)
+    def state_script(self) -> str:
+        """What Docker says of it."""
+        return f"{self.probe()} 2>/dev/null"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        observed = self.parse(output)
         if not observed.exists:
             return ServiceState(running=False, detail="no such container")
         return ServiceState(
             running=bool(observed.fields["running"]),
             restarts=int(observed.fields["restarts"]),
-            detail=str(observed.fields["status"]),
+            detail=_doing(observed.fields),
             started_at=_moment(str(observed.fields["started"])),
         )
 
-    def log_script(self, *, lines: int, follow: bool) -> str:
+    def evidence_script(self) -> str:
+        """What Docker says of its end, and what the kernel killed in it."""
+        name, form = quote(self.spec.name), quote("{{.Id}}\t{{.State.Error}}")
+        return (
+            f"said=$(docker container inspect -f {form} {name} 2>&1); printf '%s\\n' \"${{said#*\t}}\"\n"
+            'dmesg 2>/dev/null | grep -F -- "${said%%\t*}" | grep oom-kill: | tail -n 1\n'
+            f"{XIDS}"
+        )
+
+    def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
         """The container's log; vLLM writes to both streams. What Docker says of a missing one is no part of it."""
         name = quote(self.spec.name)
-        logs = f"docker logs --tail {int(lines)} {'--follow' if follow else ''} {name} 2>&1"
+        words = ["--timestamps"] * stamped + ["--follow"] * follow
+        words += ["--since", since.isoformat()] if since else []
+        logs = f"docker logs --tail {int(lines)} {' '.join(words)} {name} 2>&1"
         return f"docker container inspect {name} >/dev/null || exit\nexec {logs}"
+
+    def log_reader(self, since: datetime | None) -> Reader:
+        """Docker keeps times."""
+        return docker_line
+
+
+def _doing(fields: Fields) -> str:
+    """Its state in words, with how it ended where it did."""
+    status, code = str(fields["status"]), fields["exit_code"]
+    if status == "running":
+        return status
+    killed = " (OOM killed)" if fields["out_of_memory"] else ""
+    return f"{status} {code}{killed}" if code or status == "exited" else status
 
 
 def _moment(text: str) -> datetime | None:
@@ -155,6 +193,7 @@ def _observed(found: dict[str, Any]) -> Fields:
         "started": state.get("StartedAt", ""),
         "restarts": found.get("RestartCount", 0),
         "exit_code": state.get("ExitCode", 0),
+        "out_of_memory": state.get("OOMKilled", False),
         "fingerprint": (config.get("Labels") or {}).get(LABEL, ""),
         "image": config.get("Image", ""),
         "image_id": found.get("Image", ""),
@@ -165,7 +204,25 @@ def _observed(found: dict[str, Any]) -> Fields:
             for item in host.get("Mounts") or []
         ),
         "ports": sorted(ports),
+        "user": config.get("User") or "",
+        "groups": sorted(host.get("GroupAdd") or []),
+        "dropped capabilities": sorted(host.get("CapDrop") or []),
+        "security options": sorted(host.get("SecurityOpt") or []),
+        "read-only root": bool(host.get("ReadonlyRootfs")),
+        "tmpfs": sorted(":".join(filter(None, item)) for item in (host.get("Tmpfs") or {}).items()),
+        "pids limit": host.get("PidsLimit") or 0,
+        "privileges": _privileges(host),
     }
+
+
+def _privileges(host: dict[str, Any]) -> list[str]:
+    """What lets a container out of its confinement, however it was given."""
+    modes = {"network": "NetworkMode", "ipc": "IpcMode", "pid": "PidMode", "uts": "UTSMode", "userns": "UsernsMode"}
+    found = [f"{name} host" for name, key in modes.items() if host.get(key) == "host"]
+    found += ["privileged"] if host.get("Privileged") else []
+    found += [f"capability {name}" for name in host.get("CapAdd") or []]
+    found += [f"device {device.get('PathOnHost')}" for device in host.get("Devices") or []]
+    return sorted(found)
 
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
@@ -189,6 +246,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "cap_drop": list(spec.cap_drop),
         "security_opt": list(spec.security_opt),
         "read_only": spec.read_only,
-        "tmpfs": dict.fromkeys(spec.tmpfs, ""),
+        "tmpfs": list(spec.tmpfs),
+        "group_add": list(spec.group_add),
+        "pids_limit": spec.pids_limit,
         "network_mode": spec.network,
     }

@@ -8,6 +8,7 @@ from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin
 
 
 class Converted(Resource):
@@ -50,6 +51,12 @@ class Converted(Resource):
     def wanted(self) -> Fields:
         """Made from this GGUF."""
         return {"source": self.sha256}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """Made on the host, from a GGUF of this content."""
+        source = observed.fields.get("source", "")
+        here = f"sha256:{source}" if source else ""
+        return (Origin(source=f"dequantized from {self.source}", pin=f"sha256:{self.sha256}", here=here),)
 
     def command(self) -> str:
         """The program, and what it is called with."""

@@ -34,7 +34,10 @@ def failed(host: Host, what: str, result: Result, remedy: str = "") -> DeployErr
 
 
 class Owned(Resource):
-    """Something in the file system with an owner and a mode (octal text without a leading zero)."""
+    """Something in the file system with an owner and a mode (octal text without a leading zero).
+
+    ``owner`` and ``group`` are names, or numbers where nobody on the host has a name for them.
+    """
 
     path: str
     owner: str
@@ -49,6 +52,14 @@ class Owned(Resource):
     def ownership(self) -> str:
         """The shell words ``-m MODE -o OWNER -g GROUP`` of install(1)."""
         return f"-m {quote(self.mode)} -o {quote(self.owner)} -g {quote(self.group)}"
+
+    def seen(self, output: str) -> Fields:
+        """What ``describe`` and more have printed, with owner and group as names or numbers, as they are wanted."""
+        found: Fields = dict(fields(output))
+        for name, number in (("owner", found.pop("uid", "")), ("group", found.pop("gid", ""))):
+            if name in found and str(getattr(self, name)).isdecimal():
+                found[name] = number
+        return found
 
 
 class Directory(Owned):
@@ -65,8 +76,8 @@ class Directory(Owned):
 
     def parse(self, output: str) -> Observed:
         """Read them."""
-        seen = fields(output)
-        return Observed(exists=bool(seen), fields=dict(seen))
+        seen = self.seen(output)
+        return Observed(exists=bool(seen), fields=seen)
 
     def wanted(self) -> Fields:
         """A directory with this mode and owner."""
@@ -122,7 +133,7 @@ class Content(Owned):
 
     def parse(self, output: str) -> Observed:
         """Read them; the content as UTF-8 with replacement."""
-        seen: Fields = dict(fields(output))
+        seen = self.seen(output)
         if "content" in seen:
             seen["content"] = base64.b64decode(seen["content"]).decode("utf-8", "replace")
         return Observed(exists=bool(seen), fields=seen)
@@ -204,8 +215,8 @@ class ApiKey(Owned):
 
     def parse(self, output: str) -> Observed:
         """Read it."""
-        seen = fields(output)
-        return Observed(exists=bool(seen), fields=dict(seen))
+        seen = self.seen(output)
+        return Observed(exists=bool(seen), fields=seen)
 
     def wanted(self) -> Fields:
         """A private key file and its copy in vLLM's form."""

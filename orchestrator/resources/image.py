@@ -10,6 +10,7 @@ from orchestrator.progress import Progress, Task
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.engine import explained
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -42,6 +43,13 @@ class Image(Resource):
     def wanted(self) -> Fields:
         """Nothing but its presence: a pinned reference does not change."""
         return {}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """A registry, by digest or by tag; or an archive."""
+        _, _, digest = self.reference.partition("@")
+        moves = "" if digest else "a tag names it, which its publisher may move"
+        here = observed.fields.get("id", "")
+        return (Origin(source=self.archive or self.reference, pin=digest, here=here, unpinned=moves),)
 
     def command(self) -> str:
         """``docker pull`` or ``docker load``."""

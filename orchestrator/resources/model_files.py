@@ -14,6 +14,7 @@ from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin, plain
 
 
 class ModelFiles(Resource):
@@ -59,6 +60,17 @@ class ModelFiles(Resource):
     def wanted(self) -> Fields:
         """Every file, whole."""
         return {file.path: file.size for file in self.files}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """Each file's URL, which names the commit, and the digest that it was checked against when it came."""
+        return tuple(
+            Origin(
+                part=file.path,
+                source=plain(file.url or file.local),
+                pin=f"sha256:{file.sha256}" if file.sha256 else f"git-sha1:{file.git_sha1}",
+            )
+            for file in self.files
+        )
 
     def command(self) -> str:
         """``curl`` for each file."""

@@ -9,6 +9,7 @@ from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin
 from orchestrator.resources.scripts import script
 
 _NO_ANSWER = 9  # what the script exits with when there is no server to make a model in
@@ -73,6 +74,12 @@ class OllamaModel(Resource):
     def wanted(self) -> Fields:
         """Made from this Modelfile, with its weights in the store."""
         return {"modelfile": self.modelfile_sha256, "blob": "yes"}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """Made on the host, from a GGUF of this content."""
+        made = observed.fields.get("digest", "")
+        here = f"manifest sha256:{made}" if made else ""
+        return (Origin(source=self.gguf, pin=f"sha256:{self.sha256}", here=here),)
 
     def command(self) -> str:
         """``ollama create``, after the weights are linked in by content."""

@@ -4,6 +4,7 @@ It is supervisord (PyPI ``supervisor`` 4.3), in a virtual environment of its own
 deployment is one program file in its include folder.
 """
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from orchestrator.health.service import ServiceState
@@ -11,6 +12,7 @@ from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.files import run_or_fail
+from orchestrator.resources.log import OFFSET, FileReader, Reader
 from orchestrator.resources.observe import fields
 from orchestrator.resources.service import Service
 
@@ -107,19 +109,27 @@ class Process(Service):
         )
         run_or_fail(host, f"the supervisor could not stop {self.name}", script, timeout=180)
 
-    def state(self, host: Host) -> ServiceState:
-        """What supervisord says now. It keeps no count of restarts, but logs every start, and those we asked for."""
+    def state_script(self) -> str:
+        """What supervisord says. It keeps no count of restarts, but logs every start, and those we asked for."""
         began, asked = quote(f"spawned: '{self.name}'"), quote(f"waiting for {self.name} to stop")
         count = "index($0, asked) || /supervisord started/ {n = 0} index($0, began) {n++} END {print n + 0}"
         starts = f"awk -v began={began} -v asked={asked} {quote(count)} {quote(self.journal)} 2>/dev/null || echo 0"
-        result = host.run(f"{self._ctl('status', self.name)} 2>&1 | head -n 1\n{starts}", timeout=30)
-        lines = [*result.stdout.splitlines(), "", ""]
+        return f"{self._ctl('status', self.name)} 2>&1 | head -n 1\n{starts}"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        lines = [*output.splitlines(), "", ""]
         spawned = int(lines[1]) if lines[1].isdigit() else 0
         return ServiceState(running=self._running(lines[0]), restarts=max(0, spawned - 1), detail=lines[0].strip())
 
-    def log_script(self, *, lines: int, follow: bool) -> str:
-        """The program's log file."""
-        return f"exec tail -n {int(lines)} {'-F' if follow else ''} {quote(self.log)} 2>/dev/null"
+    def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
+        """The program's log file. It keeps no times, so its reader looks for ``since`` in the engine's own lines."""
+        offset = f'printf "{OFFSET}%s\\n" "$(date +%z)"\n' if stamped else ""
+        return f"{offset}exec tail -n {int(lines)} {'-F' if follow else ''} {quote(self.log)} 2>/dev/null"
+
+    def log_reader(self, since: datetime | None) -> Reader:
+        """By the times that the engine writes itself."""
+        return FileReader(since)
 
     def log_tail(self, host: Host, lines: int) -> str:
         """Its last lines since it was last started from other files: older failures explain nothing of this one."""

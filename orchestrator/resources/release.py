@@ -11,6 +11,7 @@ from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin, plain
 from orchestrator.resources.scripts import script
 
 
@@ -49,6 +50,12 @@ class Release(Resource):
     def wanted(self) -> Fields:
         """Unpacked from this archive, with its program."""
         return {"sha256": self.sha256, "binary": "yes"}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """The archive that it was unpacked from."""
+        unpacked = observed.fields.get("sha256", "")
+        here = f"sha256:{unpacked}" if unpacked else ""
+        return (Origin(source=plain(self.source), pin=f"sha256:{self.sha256}", here=here),)
 
     def command(self) -> str:
         """``curl`` and ``tar``."""

@@ -5,10 +5,17 @@ restarts it, and a run that was cut between the change and the restart is notice
 """
 
 from abc import abstractmethod
+from datetime import datetime
 
 from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host
 from orchestrator.resources.base import Observed, Resource
+from orchestrator.resources.log import Reader
+
+XIDS = r"""dmesg 2>/dev/null | awk -v now="$(cut -d. -f1 /proc/uptime)" '/NVRM: Xid/ {
+  t = $0; sub(/^\[ */, "", t); if (now - int(t) < 3600) print }' | tail -n 3
+"""
+"""What the GPU's driver complained about within the last hour."""
 
 
 class Service(Resource):
@@ -22,12 +29,31 @@ class Service(Resource):
         return observed.model_copy(update={"fields": {**observed.fields, "fingerprint": "changed"}})
 
     @abstractmethod
-    def state(self, host: Host) -> ServiceState:
-        """How it is doing now."""
+    def state_script(self) -> str:
+        """A script that prints what ``read_state`` reads."""
 
     @abstractmethod
-    def log_script(self, *, lines: int, follow: bool) -> str:
-        """A script that prints the last lines of its log, and goes on printing where ``follow`` says so."""
+    def read_state(self, output: str) -> ServiceState:
+        """How it is doing, from the script's output."""
+
+    def state(self, host: Host) -> ServiceState:
+        """How it is doing now."""
+        return self.read_state(host.run(self.state_script(), timeout=30).stdout)
+
+    @abstractmethod
+    def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
+        """A script that prints the last lines of its log, and goes on printing where ``follow`` says so.
+
+        ``since`` leaves out older ones; with ``stamped`` they are what ``log_reader`` reads, else bare.
+        """
+
+    @abstractmethod
+    def log_reader(self, since: datetime | None) -> Reader:
+        """What reads stamped lines. It leaves out what is older than ``since`` where the script could not."""
+
+    def evidence_script(self) -> str:
+        """A script that prints what the host knows of its last end besides its log, in the words of who says it."""
+        return XIDS
 
     def log_tail(self, host: Host, lines: int) -> str:
         """The last lines of its log."""

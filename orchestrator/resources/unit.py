@@ -8,10 +8,11 @@ from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.files import run_or_fail
+from orchestrator.resources.log import Reader, journal
 from orchestrator.resources.observe import fields
 from orchestrator.resources.service import Service
 
-_SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ActiveEnterTimestamp"
+_SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp"
 
 
 class Unit(Service):
@@ -90,21 +91,33 @@ class Unit(Service):
         steps.append(f"systemctl reset-failed {name} 2>/dev/null || true")
         run_or_fail(host, f"systemd could not stop {self.name}", "\n".join(steps), timeout=300)
 
-    def state(self, host: Host) -> ServiceState:
-        """What systemd says now."""
-        script = f"TZ=UTC systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
-        seen = fields(host.run(script, timeout=30).stdout)
-        restarts = seen.get("NRestarts", "0")
+    def state_script(self) -> str:
+        """What systemd says of it."""
+        return f"TZ=UTC systemctl show -p {_SHOW} -- {quote(self.name)} | sed 's/=/\\t/'"
+
+    def read_state(self, output: str) -> ServiceState:
+        """Read it."""
+        seen = fields(output)
+        restarts, code = seen.get("NRestarts", "0"), seen.get("ExecMainStatus", "0")
+        said = [seen.get(key, "") for key in ("ActiveState", "SubState", "Result")]
+        said += [] if code in ("", "0") else [f"({code})"]
         return ServiceState(
             running=seen.get("ActiveState") == "active",
             restarts=int(restarts) if restarts.isdigit() else 0,
-            detail=" ".join(seen.get(key, "") for key in ("ActiveState", "SubState", "Result")).strip(),
+            detail=" ".join(said).strip(),
             started_at=_moment(seen.get("ActiveEnterTimestamp", "")),
         )
 
-    def log_script(self, *, lines: int, follow: bool) -> str:
+    def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
         """The journal of the unit."""
-        return f"exec journalctl --no-pager -o cat -n {int(lines)} {'-f' if follow else ''} -u {quote(self.name)}"
+        form = "short-iso-precise" if stamped else "cat"
+        begin = f"--since @{since.timestamp():.6f}" if since else ""
+        on = "-f" if follow else ""
+        return f"exec journalctl --no-pager -q -o {form} -n {int(lines)} {begin} {on} -u {quote(self.name)}"
+
+    def log_reader(self, since: datetime | None) -> Reader:
+        """The journal keeps times."""
+        return journal
 
     def log_tail(self, host: Host, lines: int) -> str:
         """Its last lines since its files were last written: what an earlier deployment died of explains nothing."""

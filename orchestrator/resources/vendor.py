@@ -7,6 +7,7 @@ from orchestrator.progress import Progress
 from orchestrator.resources.base import Difference, Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin
 
 _PARTS = ("version", "binary", "unit")
 
@@ -65,6 +66,12 @@ class VendorEngine(Resource):
         """Another program in its place is an upgrade; a unit file alone may be anybody's work."""
         replaced = any(item.field == "binary" and item.observed for item in self.compare(observed))
         return "by an upgrade of the vendor" if replaced else super().changed_by(observed)
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """Its vendor's, who replaces it at will."""
+        binary = observed.fields.get("binary", "")
+        here = f"sha256:{binary}" if binary else ""
+        return (Origin(source=self.binary, here=here, unpinned="its vendor installed it, and may replace it"),)
 
     def apply(self, host: Host, observed: Observed, progress: Progress) -> None:
         """Remember it as it was observed."""

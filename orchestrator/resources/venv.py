@@ -10,6 +10,7 @@ from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin
 
 
 def recipe(python: str, steps: tuple[tuple[str, ...], ...]) -> str:
@@ -60,6 +61,13 @@ class Venv(Resource):
     def wanted(self) -> Fields:
         """Made by this recipe, with its interpreter in place."""
         return {"recipe": self.recipe, "python": "yes"}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """The index of pip's configuration; the recipe names versions, and wheels only where it has their digests."""
+        installs = [step for step in self.steps if step[:1] == ("install",)]
+        hashed = all("--require-hashes" in step or any("--hash=" in word for word in step) for step in installs)
+        loose = "" if hashed else "versions name its packages, whose digests nobody has checked"
+        return (Origin(source="pip's index on the host", pin=f"recipe:{self.recipe}", unpinned=loose),)
 
     def command(self) -> str:
         """``venv`` and ``pip``."""

@@ -27,6 +27,7 @@ from orchestrator.runtimes.common import (
     systemd_service,
     unique,
 )
+from orchestrator.runtimes.confinement import confinement, identity, user_of
 from orchestrator.runtimes.conversion import conversion
 from orchestrator.runtimes.deployment import Deployment, Inputs, fingerprint
 from orchestrator.runtimes.front import front
@@ -42,6 +43,8 @@ INSIDE_PORT = 8000
 
 DEFAULT_SHM_BYTES = 1 << 30
 """vLLM's workers need 160 MiB and more; Docker's 64 MiB default fails (reference/vllm.md sections 2 and 9)."""
+MANY_SHM_BYTES = 16 << 30
+"""For several GPUs, as vLLM's documents have it; it counts only as far as it is used, and spares the host's own IPC."""
 
 
 def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
@@ -163,7 +166,8 @@ class _Wanted:
     def _engine(self) -> list[AnyResource]:
         cache = self.owner.directory(self.data, mode="750", engine=not self.container)
         if self.container:
-            cache = cache.model_copy(update={"contents": True})
+            uid, gid = user_of(self.facts)
+            cache = cache.model_copy(update={"contents": True, "owner": str(uid), "group": str(gid)})
             return [cache, Image(reference=self.image, archive=self.section.image_archive or "")]
         above = [*accounts(self.facts, self.owner, self.data), cache, self.owner.directory(f"{self.layout.opt}/vllm")]
         return [*above, self.owner.directory(f"{self.data}/scratch", mode="700", engine=True), self._venv()]
@@ -221,7 +225,9 @@ class _Wanted:
         if not self.front.exposed:
             return None
         user, group = self.owner.files if self.container else self.owner.engine
-        return ApiKey(path=f"{self.config}/api-key", config=f"{self.config}/api-key.yaml", owner=user, group=group)
+        mode = "640" if self.container and self.facts.root else "600"  # the container's user is of root's group
+        path = f"{self.config}/api-key"
+        return ApiKey(path=path, config=f"{path}.yaml", owner=user, group=group, mode=mode)
 
     # What runs
 
@@ -305,28 +311,25 @@ class _Wanted:
         mounts += [(self._base_path() or "", "/base", True)] if paths.base else []
         mounts += [(key.config, "/config/api-key.yaml", True)] if key else []
         mounts += [(self.data, "/cache", False)]
-        many = section.tensor_parallel > 1
+        environment = command.environment(section, self.device, paths, self.facts.memory_total)
+        shm = MANY_SHM_BYTES if section.tensor_parallel > 1 else DEFAULT_SHM_BYTES
         return {
             "name": f"deployctl-{section.name}",
             "image": self.image,
             "entrypoint": None,
             "command": [paths.model, *self._arguments(paths, "0.0.0.0", INSIDE_PORT)],  # noqa: S104  (in its own network)
-            "environment": command.environment(section, self.device, paths, self.facts.memory_total),
+            "environment": list({**identity("/cache"), **dict(environment)}.items()),
             "mounts": [{"source": source, "target": target, "read_only": ro} for source, target, ro in mounts],
             "ports": [
                 {"host_ip": self._bind_address(), "host_port": self.front.engine_port, "container_port": INSIDE_PORT}
             ],
             "gpus": (section.gpus if section.gpus == "all" else list(section.gpus)) if self.device == "cuda" else None,
-            "ipc": "host" if many and section.shm_size is None else None,
-            "shm_size_bytes": _bytes(section.shm_size) or (None if many else DEFAULT_SHM_BYTES),
+            "ipc": None,
+            "shm_size_bytes": _bytes(section.shm_size) or shm,
             "memory_bytes": _bytes(section.memory),
             "log_driver": "local",
             "restart": "unless-stopped",
-            "user": f"{self.facts.uid}:{self.facts.gid}",
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges"],
-            "read_only": False,
-            "tmpfs": [],
+            **confinement(self.facts, self.device),
             "labels": [("deployctl.deployment", section.name)],
             "stop_timeout_s": 30,
             "network": None,

@@ -82,6 +82,8 @@ class ContainerSpec(_Part):
     restart: Line = "unless-stopped"
     stop_timeout_s: NonNegativeInt = 30
     user: Line | None = None
+    group_add: tuple[Line, ...] = ()
+    pids_limit: PositiveInt | None = None
     cap_drop: tuple[Line, ...] = ()
     security_opt: tuple[Line, ...] = ()
     read_only: bool = False
@@ -141,9 +143,11 @@ def _options(spec: ContainerSpec) -> list[str]:
         "memory": spec.memory_bytes,
         "log-driver": spec.log_driver,
         "user": spec.user,
+        "pids-limit": spec.pids_limit,
         "read-only": "true" if spec.read_only else None,
     }
     several = {
+        "group-add": spec.group_add,
         "cap-drop": spec.cap_drop,
         "security-opt": spec.security_opt,
         "tmpfs": spec.tmpfs,

@@ -21,6 +21,7 @@ LEAVES = {"__init__", "errors", "progress"}
 MAY_USE: dict[str, set[str]] = {
     "cli": {
         "bench",
+        "doctor",
         "planning",
         "runtimes",
         "resources",
@@ -29,9 +30,11 @@ MAY_USE: dict[str, set[str]] = {
         "fit",
         "models",
         "health",
+        "metrics",
         "spec",
         "templating",
     },
+    "doctor": {"planning", "runtimes", "resources", "facts", "models", "spec"},
     "planning": {"runtimes", "resources", "hosts", "facts", "fit", "models", "health", "spec", "templating"},
     "runtimes": {"resources", "facts", "fit", "models", "health", "spec", "templating"},
     "fit": {"models", "spec"},
@@ -40,6 +43,7 @@ MAY_USE: dict[str, set[str]] = {
     "models": {"hosts"},
     "bench": {"hosts", "health"},
     "health": {"hosts"},
+    "metrics": {"health"},
     "hosts": set(),
     "spec": set(),
     "templating": set(),

@@ -14,6 +14,7 @@ from orchestrator.cli.session import Session
 from orchestrator.health.report import HealthReport
 from orchestrator.planning import deploy
 from orchestrator.planning.deploy import Survey
+from orchestrator.planning.stop import Stop
 from tests.planning.simulation import SimulatedHost, sim
 from tests.runtimes.golden import deployable, deployment_of, facts_of
 
@@ -38,7 +39,7 @@ def test_what_two_deployments_share_is_made_once(sim: SimulatedHost, monkeypatch
     shared &= {item.address for item in deployment_of(BOTH[1]).resources}
     assert any("venv:" in address for address in shared)
     work = Work(sim, survey(sim, None), plans)  # type: ignore[arg-type]
-    Execution(Session({}), "deployctl up", "deployctl.up/1")._carry_out(work)
+    Execution(Session({}), "deployctl up", "deployctl.up/1")._carry_out(work, Stop())
     made = [address for what, address in sim.done if what == "make"]
     assert len(made) == len(set(made))
     assert set(sim.manifests) == {"ollama", "vllm"}

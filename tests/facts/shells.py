@@ -45,11 +45,15 @@ class ShellHost:
     def __post_init__(self) -> None:
         self.bin.mkdir(parents=True)
         for tool in TOOLS:
-            (self.bin / tool).symlink_to(shutil.which(tool) or f"/no/{tool}")
+            self.link(tool)
 
     @property
     def bin(self) -> Path:
         return self.folder / "bin"
+
+    def link(self, tool: str) -> None:
+        """Put a program of this machine into the PATH."""
+        (self.bin / tool).symlink_to(shutil.which(tool) or f"/no/{tool}")
 
     def program(self, name: str, text: str) -> None:
         """Put a shell program into the PATH."""

@@ -81,6 +81,23 @@ def test_ports_from_ss(host: ShellHost) -> None:
     assert not facts.listening("127.0.0.1", 5001)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another group")
+def test_who_has_the_engine_s_number_and_the_gpus_files(host: ShellHost, tmp_path: Path) -> None:
+    (tmp_path / "nvidia0").symlink_to("/dev/null")
+    os.chown(tmp_path / "nvidia0", -1, 44, follow_symlinks=False)
+    (tmp_path / "nvidia-caps").mkdir()
+    (host.bin / "stat").symlink_to("/usr/bin/stat")
+    run = host.run
+    host.run = lambda script, **options: run(script.replace("/dev/nvidia", f"{tmp_path}/nvidia"), **options)  # type: ignore[method-assign]
+    facts = gather(host)  # type: ignore[arg-type]
+    assert facts.gpu_groups == (44,) and "uid:2000" not in facts.accounts
+    (host.bin / "getent").unlink()
+    host.program("getent", "test $1:$2 = passwd:2000")
+    os.chown(tmp_path / "nvidia0", -1, 0, follow_symlinks=False)
+    facts = gather(host)  # type: ignore[arg-type]
+    assert facts.gpu_groups == () and facts.accounts == {"uid:2000"}
+
+
 def test_ports_from_proc_where_there_is_no_ss(host: ShellHost, tmp_path: Path) -> None:
     header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
     (tmp_path / "tcp").write_text(

@@ -19,7 +19,7 @@ def flat(kind: str, output: str = "Q6_K") -> Recipe:
 
 
 def q4_k_m(part: str, layer: int, layers: int) -> str:
-    """llama.cpp's recipe of Q4_K_M (llama-quant.cpp): the output, and values and ffn_down of every other layer, wider."""
+    """llama.cpp's recipe of Q4_K_M (llama-quant.cpp): the output is wider, and in half of the layers two matrices."""
     if part == "output":
         return "Q6_K"
     more = layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
@@ -41,6 +41,8 @@ class Maker:
         layer = int(parts[1]) if parts[0] == "blk" else 0
         part = parts[2] if parts[0] == "blk" else parts[0]
         chosen = kind or ("F32" if len(shape) == 1 else self.recipe(part, layer, self.layers))
+        if shape[0] % 256:  # rows that are no whole blocks: llama-quant.cpp falls back
+            chosen = {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}.get(chosen, chosen)
         elements = 1
         for length in shape:
             elements *= length
@@ -139,10 +141,12 @@ def qwen3_8b(recipe: Recipe = q4_k_m) -> ModelShape:
     return plain("qwen3", recipe, 36, 4096, 32, 8, 128, 12288, 151936, context=40960)
 
 
-def gemma3(recipe: Recipe, layers: int, hidden: int, heads: int, kv: int, width: int, wide: int, window: int) -> ModelShape:
+def gemma3(
+    recipe: Recipe, layers: int, hidden: int, heads: int, kv: int, width: int, wide: int, window: int
+) -> ModelShape:
     return plain(
         "gemma3", recipe, layers, hidden, heads, kv, width, wide, 262144, tied=True, attention__sliding_window=window
-    )  # fmt: skip
+    )
 
 
 def gemma3_12b(recipe: Recipe = q4_k_m) -> ModelShape:
@@ -153,7 +157,7 @@ def gemma3_27b(recipe: Recipe) -> ModelShape:
     return gemma3(recipe, 62, 5376, 32, 16, 128, 21504, 1024)
 
 
-def gemma3_270m(recipe: Recipe) -> ModelShape:
+def gemma3_270m(recipe: Recipe = q4_k_m) -> ModelShape:
     return gemma3(recipe, 18, 640, 4, 1, 256, 2048, 512)
 
 
@@ -236,7 +240,11 @@ def qwen35_27b(recipe: Recipe) -> ModelShape:
     ends(make, hidden, 248320)
     for index in range(layers):
         if (index + 1) % 4 == 0:
-            attention(make, index, hidden, 24, 4, 256)
+            make.add(f"blk.{index}.attn_norm.weight", hidden)
+            make.add(f"blk.{index}.attn_q.weight", hidden, 2 * 24 * 256)  # queries and their gates
+            make.add(f"blk.{index}.attn_k.weight", hidden, 4 * 256)
+            make.add(f"blk.{index}.attn_v.weight", hidden, 4 * 256)
+            make.add(f"blk.{index}.attn_output.weight", 24 * 256, hidden)
         else:
             make.add(f"blk.{index}.attn_norm.weight", hidden)
             make.add(f"blk.{index}.attn_qkv.weight", hidden, 10240)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import socket
 import ssl
@@ -32,16 +30,6 @@ class Reply:
         return document["error"]  # type: ignore[no-any-return]
 
 
-class _Bytes:
-    """What http.client takes for a socket."""
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
-
-    def makefile(self, *_: object) -> io.BufferedIOBase:
-        return self._stream
-
-
 class Connection:
     """One connection to a gateway."""
 
@@ -61,14 +49,19 @@ class Connection:
 
     def reply(self, method: str = "GET") -> Reply:
         """The next answer."""
-        answer = http.client.HTTPResponse(_Bytes(self._stream), method=method)  # type: ignore[arg-type]
-        answer.fp = self._stream
         try:
-            answer.begin()
-            body = answer.read()
-        except (http.client.BadStatusLine, ConnectionResetError):
+            status, headers = self.head()
+            if method == "HEAD" or status in (100, 204, 304):
+                body = b""
+            elif headers.get("transfer-encoding") == "chunked":
+                body = b"".join(self.lines())
+            elif "content-length" in headers:
+                body = self._stream.read(int(headers["content-length"]))
+            else:
+                body = self._stream.read()
+        except ConnectionError:
             return Reply(0, {}, b"")
-        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
+        return Reply(status, headers, body)
 
     def lines(self) -> Iterator[bytes]:
         """The content of a chunked answer as it comes, after its head; ends where the server ends it.
@@ -83,8 +76,11 @@ class Connection:
         raise ConnectionError("the answer is broken off")
 
     def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers of an answer whose body is read by ``lines``."""
-        status = int(self._line().split()[1])
+        """Status and headers of an answer whose body is read by ``lines``. Raises ConnectionError when there is none."""
+        first = self._line().split()
+        if not first:
+            raise ConnectionError("closed without an answer")
+        status = int(first[1])
         headers = {}
         while line := self._line():
             name, _, value = line.decode().partition(":")

@@ -5,7 +5,6 @@ must know them all. So this takes what each module of routes has to offer, with 
 application itself has besides.
 """
 
-import argparse
 import importlib
 import inspect
 import json
@@ -17,10 +16,9 @@ from unittest import mock
 
 os.environ.update(VLLM_SERVER_DEV_MODE="1", VLLM_ALLOW_RUNTIME_LORA_UPDATING="1", VLLM_LOGGING_LEVEL="ERROR")
 
-import vllm  # noqa: E402  (it reads the environment when it is imported)
-import vllm.entrypoints  # noqa: E402
-from fastapi import APIRouter, FastAPI  # noqa: E402
-
+import vllm
+import vllm.entrypoints
+from fastapi import APIRouter, FastAPI
 
 TASKS = ("generate", "transcription", "realtime")
 """Those that need no configuration of a model."""

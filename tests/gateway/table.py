@@ -1,4 +1,4 @@
-"""`make test-routes`: engine × path × key → status, asked of a real gateway in front of an engine that answers all.
+"""`make test-routes`: engine by path by key → status, asked of a real gateway in front of an engine that answers all.
 
 A hole is an answer other than the one that `orchestrator/runtimes/routes.py` promises, or a request that reached the
 engine without being answered 200. The list of routes is the engines' own: see `recorded/`.

@@ -1,14 +1,15 @@
 """Doubles for health: a clock that only moves when slept on, a scripted host and service, a host on real loopback."""
 
 import json
+import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.health.service import ServiceState
-from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest, Result
+from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest, Result, quote
 from orchestrator.progress import Quiet, Task
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class FakeClock:
 
 
 class ScriptedHost:
-    """Answers each path with its list of answers, the last one for ever. ``files`` are what ``cat`` finds."""
+    """Answers each path with its list of answers, the last one for ever. Runs scripts; ``cat`` finds ``files``."""
 
     name = "gpu01"
     is_local = False
@@ -49,8 +50,12 @@ class ScriptedHost:
         self.files = files or {}
         self.requests: list[HttpRequest] = []
         self.scripts: list[str] = []
+        self.trips = 0
 
     def http(self, request: HttpRequest) -> HttpAnswer:
+        return self.http_all([request])[0]
+
+    def _said(self, request: HttpRequest) -> HttpAnswer:
         self.requests.append(request)
         left = self.answers["/" + request.url.split("/", 3)[3]]
         return left.pop(0) if len(left) > 1 else left[0]
@@ -65,10 +70,19 @@ class ScriptedHost:
         privileged: bool = True,
     ) -> Result:
         self.scripts.append(script)
-        path = script.split()[-1]
-        if path in self.files:
-            return Result(0, self.files[path])
-        return Result(1, "", f"cat: {path}: No such file or directory")
+        found = "".join(f"{quote(path)}) printf %s {quote(text)} ;; " for path, text in self.files.items())
+        cat = f'cat() {{ case $2 in {found}*) command cat "$@" ;; esac; }}\n'
+        done = subprocess.run(["sh", "-c", cat + script], capture_output=True, text=True, timeout=timeout)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def http_all(self, requests: Sequence[HttpRequest]) -> list[HttpAnswer]:
+        self.trips += 1
+        answers: list[HttpAnswer] = []
+        for request in requests:
+            answers.append(self._said(request))
+            if answers[-1].status != 200:
+                break
+        return answers
 
     def docker(self) -> "DockerClient":
         raise NotImplementedError
@@ -80,7 +94,7 @@ class ScriptedHost:
 class LoopbackHost(ScriptedHost):
     """Makes its requests for real, on this machine."""
 
-    def http(self, request: HttpRequest) -> HttpAnswer:
+    def _said(self, request: HttpRequest) -> HttpAnswer:
         self.requests.append(request)
         asked = urllib.request.Request(
             request.url, data=request.body, headers=dict(request.headers), method=request.method
@@ -102,8 +116,14 @@ class FakeService:
         self.states = list(states) or [ServiceState(running=True)]
         self.logs = logs or [""]
 
-    def state(self, host: Host) -> ServiceState:
+    def state_script(self) -> str:
+        return ":"
+
+    def read_state(self, output: str) -> ServiceState:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+    def state(self, host: Host) -> ServiceState:
+        return self.read_state("")
 
     def log_tail(self, host: Host, lines: int) -> str:
         return self.logs.pop(0) if len(self.logs) > 1 else self.logs[0]

@@ -12,7 +12,7 @@ from orchestrator.health.format import lines
 from orchestrator.health.ladder import check
 from orchestrator.health.report import HealthReport
 from orchestrator.health.service import ServiceState
-from orchestrator.hosts.base import Host, HttpAnswer
+from orchestrator.hosts.base import HttpAnswer, Result
 from tests.health.doubles import REFUSED, FakeClock, FakeService, Heard, ScriptedHost, answer, said
 
 KEY = "c4nary-0123456789"
@@ -88,6 +88,11 @@ def test_a_healthy_endpoint_holds_on_every_rung() -> None:
     assert body["max_tokens"] > 0
     assert "max_completion_tokens" not in body
     assert (body["temperature"], body["stream"], body["model"]) == (0, False, "tiny")
+
+
+def test_what_serves_already_is_asked_everything_in_one_round_trip_after_a_look() -> None:
+    _, host = run(script())
+    assert (len(host.scripts), host.trips) == (1, 1)
 
 
 def test_an_env_file_serves_as_key_file() -> None:
@@ -316,13 +321,13 @@ def test_a_damaged_ollama_blob_is_green_until_it_must_generate() -> None:
     assert report.diagnosis.id == "ollama-blob-cut"
 
 
-class Gone(FakeService):
-    def state(self, host: Host) -> ServiceState:
+class Gone(ScriptedHost):
+    def run(self, script: str, **_: Any) -> Result:
         raise UnreachableError("cannot connect", host="gpu01", why="No route to host")
 
 
 def test_an_unreachable_host_is_reported_on_the_first_rung() -> None:
-    report, _ = run(script(), Gone())
+    report = check(Gone({}), VLLM, FakeService(UP), deadline_s=60, progress=Heard(), clock=FakeClock())
     assert report.failed == "reachable"
     assert rungs(report)["running"] is None
     assert "No route to host" in "\n".join(lines(report))

@@ -77,7 +77,7 @@ class Sshd:
                 os.kill(pid, signal.SIGKILL)
 
 
-def start_sshd(folder: Path, key: Path, *, port: int | None = None) -> Sshd:
+def start_sshd(folder: Path, key: Path, *, port: int | None = None, more: str = "") -> Sshd:
     if SSHD is None:
         pytest.skip("no sshd here (apt-get install openssh-server)")
     if os.geteuid() != 0:
@@ -92,6 +92,7 @@ def start_sshd(folder: Path, key: Path, *, port: int | None = None) -> Sshd:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_ed25519\nPidFile none\nStrictModes no\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nPermitRootLogin prohibit-password\nUsePAM no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nAcceptEnv none\nUseDNS no\nMaxStartups 100\n"
+        + more
     )
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)

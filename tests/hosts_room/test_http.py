@@ -132,7 +132,7 @@ def test_secrets_are_in_no_process_list(box, web):
 
 
 def test_a_host_without_curl(box, monkeypatch):
-    monkeypatch.setattr("orchestrator.hosts.curl._SCRIPT", "PATH=/nonexistent\n" + curl._SCRIPT)
+    monkeypatch.setattr("orchestrator.hosts.curl._BEGIN", "PATH=/nonexistent\n" + curl._BEGIN)
     with pytest.raises(RefusedError) as caught:
         box.http(HttpRequest("http://127.0.0.1/"))
     assert caught.value.host == "box" and "curl" in caught.value.remedy

@@ -8,39 +8,96 @@ import pytest
 from orchestrator.errors import RefusedError, UnreachableError
 from orchestrator.hosts.base import UNKNOWN, Result
 from orchestrator.hosts.secret import Secret
-from orchestrator.hosts.shell import command_line, feed, identify, preamble, with_sudo
+from orchestrator.hosts.shell import Introduction, command_line, feed, lasting, limited, preamble, with_sudo
 
-SAYS = "deployctl:says:"
+SAYS, GO = "deployctl:says:", "deployctl:go"
 
 
 def who(stdout: str, become="auto", password=None, exited=0):
-    return identify("box", become, password, lambda line, stdin: Result(exited, stdout))
+    return Introduction("box", become, password).heard(Result(exited, stdout))
 
 
 @pytest.mark.parametrize("identity", ["root", "sudo", "password"])
 def test_who_it_is(identity):
-    assert who(f"{SAYS}{identity}\n") == (identity, "")
-    assert who(f"\n{SAYS}{identity}\n") == (identity, "")
+    assert who(f"{SAYS}{identity}\n{GO}\n") == (identity, Result(0))
+    assert who(f"\n{SAYS}{identity}\n{GO}\nits own\n{GO}\n", exited=3) == (identity, Result(3, f"its own\n{GO}\n"))
 
 
 def test_why_not_root():
-    assert who(f"{SAYS}plain\nsudo: a password is required\n") == ("plain", "sudo: a password is required")
-    refused = f"{SAYS}wrong\nplain\nop is not in the sudoers file.\n"
-    assert who(refused, password=Secret("x")) == ("plain", "op is not in the sudoers file.")
+    refused = f"{SAYS}plain\nop is not in the sudoers file.\n{GO}\n"
+    assert who(refused, password=Secret("x")) == ("plain", Result(0))
     with pytest.raises(RefusedError, match="cannot become root") as caught:
         who(refused, "always", Secret("x"))
     assert caught.value.why == "op is not in the sudoers file."
 
 
-@pytest.mark.parametrize("text", ["Sorry, try again.\n", "sudo: 1 incorrect password attempt\n"])
-def test_a_wrong_password(text):
+SUDO = """#!/bin/sh
+# sudo, as far as an introduction sees it: it counts how often it is given a password, and asks three times
+echo "$*" >> {folder}/calls
+case $1$2 in -n*|-k-n) {free} ;; esac
+for n in 1 2 3; do
+  IFS= read -r given || break
+  echo "$given" >> {folder}/given
+  [ "$given" != right ] || {{ while [ "$1" != -- ]; do shift; done; shift; exec "$@"; }}
+  echo 'Sorry, try again.' >&2
+done
+exit 1
+"""
+_FREE = 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
+
+
+@pytest.fixture
+def meet(tmp_path):
+    """Introduces itself to a machine where the login is not root, and sudo is ours; gives exit status and output."""
+
+    def meet(become="auto", password=None, free=False, script="cat; echo done") -> Result:
+        (tmp_path / "sudo").write_text(SUDO.format(folder=tmp_path, free=_FREE if free else "exit 1"))
+        (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+        for name in ("sudo", "id"):
+            (tmp_path / name).chmod(0o755)
+        introduction = Introduction("box", become, Secret(password) if password else None)
+        line = f"PATH={tmp_path}:$PATH; {introduction.line(limited(20))}"
+        text = b"".join(feed(introduction.before, script, None))
+        done = subprocess.run(["sh", "-c", line], input=text, capture_output=True, timeout=30)
+        return introduction.heard(Result(done.returncode, done.stdout.decode(), done.stderr.decode()))
+
+    return meet
+
+
+def test_the_first_words_and_the_first_script_go_together(meet, tmp_path):
+    assert meet(free=True) == ("sudo", Result(0, "done\n"))
+    assert meet(free=True, password="right") == ("sudo", Result(0, "done\n"))
+    assert meet("never", password="right") == ("plain", Result(0, "done\n"))
+    assert meet() == ("plain", Result(0, "done\n"))
+    assert not (tmp_path / "given").exists()
+    assert meet(password="right") == ("password", Result(0, "done\n"))
+    assert (tmp_path / "given").read_text() == "right\nright\n"
+    assert "right" not in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("become", ["auto", "always"])
+def test_a_wrong_password_is_tried_once_and_runs_nothing(meet, tmp_path, become):
     with pytest.raises(RefusedError, match="another password"):
-        who(f"{SAYS}wrong\nplain\n{text}", password=Secret("canary"))
+        meet(become, password="canary", script=f"touch {tmp_path}/ran")
+    assert (tmp_path / "given").read_text() == "canary\n" and not (tmp_path / "ran").exists()
+
+
+def test_nothing_runs_without_the_root_that_is_a_must(meet, tmp_path):
+    with pytest.raises(RefusedError, match="cannot become root"):
+        meet("always", script=f"touch {tmp_path}/ran")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_lasting_script_survives_every_shell_on_its_way(tmp_path):
+    script = "echo 'it''s' \"$((1+1))\" \\\\; cat"
+    line = with_sudo("root", lasting(script))
+    done = subprocess.run(["sh", "-c", line], input=b"input", capture_output=True)
+    assert done.stdout.decode() == "its 2 \\\ninput"
 
 
 @pytest.mark.parametrize(
     ("stdout", "what"),
-    [(f"Welcome!\n{SAYS}root\n", "prints text"), ("This account is not available.\n", "no commands")],
+    [(f"Welcome!\n{SAYS}root\n{GO}\n", "prints text"), ("This account is not available.\n", "no commands")],
 )
 def test_login_shells_that_are_none(stdout, what):
     with pytest.raises(RefusedError, match=what) as caught:

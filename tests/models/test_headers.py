@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import DeployError, UsageError
+from orchestrator.hosts.secret import Secret
 from orchestrator.models.gguf import Length
 from orchestrator.models.headers import Headers, read_hub, read_local
+from orchestrator.models.ranges import get_range
 from orchestrator.models.reference import HubFile, HubQuant, HubReference, HubRepo
 from tests.doubles.gguf import head, qwen_14b
 from tests.doubles.hub import FakeHub, Fault, Sparse
@@ -116,6 +118,13 @@ def test_a_mirror_without_ranges_is_refused_and_not_downloaded(hub: FakeHub) -> 
     assert "HF_ENDPOINT" in caught.value.remedy
 
 
+def test_a_part_that_trickles_is_not_waited_for_without_end(hub: FakeHub) -> None:
+    file = client(hub, hub.token).resolve(HubQuant(QWEN, "Q4_K_M")).files[0]
+    with pytest.raises(DeployError) as caught:
+        get_range(file, 0, MIB, Secret(hub.token), longest=0)
+    assert "bytes in 0 s" in caught.value.why
+
+
 def test_what_is_no_gguf_is_named(hub: FakeHub) -> None:
     hub.add_repo("acme/page", {"page-Q8_0.gguf": b"<html>" * 10})
     with pytest.raises(UsageError, match=r"page-Q8_0\.gguf is not a whole GGUF"):
@@ -145,6 +154,15 @@ def test_every_part_of_a_split_gguf_is_read(hub: FakeHub, tmp_path: Path) -> Non
         assert headers.metadata == {"split.no": 0, "general.architecture": "llama"}
         assert headers.size == sum(len(content) for content in files.values())
     assert here.read_bytes == 0
+
+
+def test_of_parts_without_a_vocabulary_little_is_asked_for(hub: FakeHub) -> None:
+    files = {name: Sparse(content, 500 * MIB) for name, content in split(5).items()}
+    hub.add_repo("acme/big", files)
+    read(hub, HubQuant("acme/big", "Q8_0"))
+    sizes = {record.path.rpartition("/")[2]: record.sent for record in hub.downloads("/__cdn/")}
+    assert sorted(sizes.values()) == [64 << 10] * 4 + [MIB]
+    assert sizes["big-Q8_0-00001-of-00005.gguf"] == MIB
 
 
 def shards() -> dict[str, bytes]:
@@ -183,14 +201,14 @@ def test_safetensors_without_a_config_are_refused(hub: FakeHub, tmp_path: Path) 
 def test_the_ggufs_of_a_repository_are_listed_by_size(hub: FakeHub) -> None:
     files = {"m-Q8_0.gguf": bytes(300), "m-Q4_K_M.gguf": bytes(100), "mmproj.gguf": b"x", "README.md": b"x"}
     hub.add_repo("acme/m", {**files, **split(2), "half-Q2_K-00001-of-00002.gguf": b"x"})
-    found = client(hub).ggufs("acme/m")
+    found = client(hub).look_up("acme/m").ggufs
     assert [(model.quant, model.main_file) for model in found] == [
         ("Q4_K_M", "m-Q4_K_M.gguf"),
         ("Q8_0", "m-Q8_0.gguf"),
         ("Q8_0", "big-Q8_0-00001-of-00002.gguf"),
     ]
     hub.add_repo("acme/none", {"model.safetensors": b"x"})
-    assert client(hub).ggufs("acme/none") == ()
+    assert client(hub).look_up("acme/none").ggufs == ()
 
 
 def test_no_local_model(tmp_path: Path) -> None:

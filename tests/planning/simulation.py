@@ -17,6 +17,7 @@ from orchestrator.hosts.base import Result
 from orchestrator.planning.apply import apply_plan, take_down
 from orchestrator.planning.manifest import Manifest
 from orchestrator.planning.plan import Plan, make_plan
+from orchestrator.planning.stop import Stop
 from orchestrator.progress import Quiet
 from orchestrator.resources.base import Observed, Resource
 from orchestrator.resources.files import Directory
@@ -63,12 +64,12 @@ class SimulatedHost:
 
     def up(self, deployment: Deployment, layout: Layout) -> Plan:
         plan = self.plan(deployment)
-        apply_plan(self, plan, layout, self.manifests.get(deployment.name), "ada@desk", Quiet())  # type: ignore[arg-type]
+        apply_plan(self, plan, layout, self.manifests.get(deployment.name), "ada@desk", Quiet(), Stop())  # type: ignore[arg-type]
         return plan
 
     def down(self, name: str, layout: Layout, *, purge: bool = False) -> tuple[str, ...]:
         manifest = self.manifests[name]
-        return take_down(self, manifest, tuple(self.manifests.values()), layout, Quiet(), purge=purge)  # type: ignore[arg-type]
+        return take_down(self, manifest, tuple(self.manifests.values()), layout, Quiet(), Stop(), purge=purge)  # type: ignore[arg-type]
 
     def made(self, resource: Resource) -> None:
         if resource.address == self.fail_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,21 @@ def test_a_directory_is_made_with_its_parents(bench: Bench, me: dict[str, str], 
     bench.remove(folder)
     bench.remove(folder)
     assert not Path(folder.path).exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_a_directory_may_belong_to_a_number_without_a_name(bench: Bench, tmp_path: Path) -> None:
+    """As a container's cache does; what another user left in it is handed over."""
+    nobodys = Directory(path=f"{tmp_path}/cache", owner="43210", group="0", mode="750", contents=True)
+    bench.apply(nobodys.model_copy(update={"owner": "root"}))
+    (tmp_path / "cache/old").mkdir()
+    assert [item.field for item in bench.differences(nobodys)] == ["owner"]
+    bench.apply(nobodys)
+    assert bench.differences(nobodys) == ()
+    assert {(tmp_path / name).stat().st_uid for name in ("cache", "cache/old")} == {43210}
+    named = nobodys.model_copy(update={"owner": "0"})
+    bench.apply(named)
+    assert bench.differences(named) == () and (tmp_path / "cache/old").stat().st_uid == 0
 
 
 def test_a_directory_with_contents_of_others_stays(bench: Bench, me: dict[str, str], tmp_path: Path) -> None:

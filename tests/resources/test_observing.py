@@ -152,6 +152,15 @@ def _other_words(found: dict[str, Any]) -> None:
     found["Config"]["Cmd"] = None
 
 
+def _host(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Made anew by hand, with other settings of Docker's for what holds it."""
+    return lambda found: found["HostConfig"].update(changes)
+
+
+def _as_root(found: dict[str, Any]) -> None:
+    found["Config"]["User"] = ""
+
+
 DRIFT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "stopped": (_stop, "running"),
     "restarting": (_restarting, "running"),
@@ -160,6 +169,19 @@ DRIFT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "open to all": (_open, "ports"),
     "with writable mounts": (_writable, "mounts"),
     "with other arguments": (_other_words, "command"),
+    "as root": (_as_root, "user"),
+    "with the groups of others": (_host(GroupAdd=["44", "998"]), "groups"),
+    "privileged": (_host(Privileged=True), "privileges"),
+    "with a capability more": (_host(CapAdd=["SYS_ADMIN"]), "privileges"),
+    "with a device": (_host(Devices=[{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda"}]), "privileges"),
+    "in the host's network": (_host(NetworkMode="host"), "privileges"),
+    "among the host's processes": (_host(PidMode="host"), "privileges"),
+    "in the host's shared memory": (_host(IpcMode="host"), "privileges"),
+    "with all of Docker's capabilities": (_host(CapDrop=None), "dropped capabilities"),
+    "without its security options": (_host(SecurityOpt=None), "security options"),
+    "with a root that can be written": (_host(ReadonlyRootfs=False), "read-only root"),
+    "without its temporary folder": (_host(Tmpfs=None), "tmpfs"),
+    "with any number of processes": (_host(PidsLimit=None), "pids limit"),
 }
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import RefusedError, UsageError
 from orchestrator.facts import Gpu, Python
+from orchestrator.resources.container import Container
 from orchestrator.resources.files import Directory
 from orchestrator.resources.service import Service
 from orchestrator.resources.venv import Venv
@@ -19,6 +20,29 @@ from orchestrator.spec import load_spec, model_for, served_name
 from tests.runtimes.golden import deployable, deployment_of, facts_of, inputs_of, wanted
 
 VENV = Path("vllm", "venv-systemd")
+CONTAINER = Path("vllm", "worked-example")
+
+
+def container_of(**facts: object) -> Container:
+    """The worked example's container on a host that differs in this."""
+    seen = facts_of(CONTAINER).model_copy(update=facts)
+    (found,) = [item for item in wanted(inputs_of(CONTAINER, seen), "vllm").resources if isinstance(item, Container)]
+    return found
+
+
+def test_a_container_is_not_root_s_where_root_deploys() -> None:
+    assert container_of(uid=0, gid=0).spec.user == "2000:0"
+    assert container_of(uid=1000, gid=1001).spec.user == "1000:1001"
+
+
+def test_nobody_of_the_host_shares_the_container_s_number() -> None:
+    taken = container_of(uid=0, gid=0, accounts=frozenset({"uid:2000"}))
+    assert taken.spec.user == "0:0" and taken.spec.cap_drop == ("ALL",) and taken.spec.read_only
+
+
+def test_a_container_gets_the_groups_of_the_gpus_device_files() -> None:
+    assert container_of(gpu_groups=(44, 109)).spec.group_add == ("44", "109")
+    assert container_of().spec.group_add == ()
 
 
 def card(total: int, free: int, index: int = 0) -> Gpu:

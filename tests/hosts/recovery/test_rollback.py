@@ -163,11 +163,19 @@ def test_what_the_other_verbs_print_is_of_its_published_shape(desk: Desk) -> Non
     jsonschema.validate(desk.down("ollama", "--json").json(), closed("deployctl.down/1"))
 
 
-def test_down_removes_what_was_retained_and_keeps_models(desk: Desk) -> None:
+def test_down_ends_the_history_and_keeps_models(desk: Desk) -> None:
     desk.up().ended(0)
+    last = current(desk)
     desk.down("ollama")
     changed = desk.changed()
     assert changed and all(line.startswith(f"added {STATE}") for line in changed), changed
+    assert not [line for line in changed if "/generations" in line or "journal" in line], changed
+    assert "ollama is down, its models are kept" in desk.remarks()
+    for verb in ("history", "rollback"):
+        (error,) = desk.deployctl(verb, "ollama", "--host", HOST, "--json").ended(4).json()["errors"]
+        assert "is not deployed" in error["what"] and "its models are kept" in error["why"]
+    desk.up().ended(0)
+    assert numbers(desk) == [(last + 1, True)]
     desk.down("--purge")
     assert desk.changed() == []
 

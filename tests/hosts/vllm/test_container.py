@@ -13,7 +13,7 @@ from tests.hosts.support import Run
 from tests.hosts.vllm.conftest import CONTAINER, HOST, MODELS, URL, Box
 from tests.lab.lab import VLLM_IN_MACHINES
 from tests.lab.machines import Machine, free_port
-from tests.lab.shell import run
+from tests.lab.shell import CommandFailedError, run
 
 pytestmark = [pytest.mark.hosts, pytest.mark.vllm]
 FRANCE = "What is the capital of France?"
@@ -88,6 +88,14 @@ def test_the_container_is_confined_and_stays_up(box: Box, first: Run):
     found = box.inspect()
     host = found["HostConfig"]
     assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"] and not host["Privileged"]
+    assert host["ReadonlyRootfs"] and list(host["Tmpfs"]) == ["/tmp"] and host["IpcMode"] == "private"
+    assert found["Config"]["User"] == "2000:0" and host["PidsLimit"] > 0
+    inside = f"grep -hE '^(Uid|CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/{found['State']['Pid']}/status"
+    held = {line.split()[0]: line.split()[1] for line in box.machine.exec(inside).splitlines()}
+    none = "0" * 16
+    assert held == {"Uid:": "2000", "CapBnd:": none, "CapEff:": none, "NoNewPrivs:": "1", "Seccomp:": "2"}
+    with pytest.raises(CommandFailedError, match="Read-only file system"):
+        box.machine.exec(f"docker exec {CONTAINER} touch /vllm-workspace/x")
     assert host["PortBindings"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5000"}]}
     assert host["RestartPolicy"]["Name"] == "unless-stopped" and host["NetworkMode"] == "default"
     assert host["ShmSize"] == 1 << 30
@@ -173,11 +181,15 @@ def test_a_removed_container_is_missed(box: Box, first: Run):
 
 
 def test_a_container_that_others_put_in_its_place_is_drift_and_up_repairs_it(box: Box, first: Run):
-    impostor = f"docker run -d --stop-signal KILL --name {CONTAINER} --entrypoint sleep {VLLM_IN_MACHINES} infinity"
-    box.machine.exec(impostor)
+    loose = "--user 0 --pid host --cap-add NET_ADMIN"
+    box.machine.exec(
+        f"docker run -d --stop-signal KILL --name {CONTAINER} {loose} --entrypoint sleep {VLLM_IN_MACHINES} infinity"
+    )
     (drift,) = box.status()["vllm"]["drift"]
     assert (drift["title"], drift["identity"]) == ("container", CONTAINER)
-    assert {"command", "mounts", "ports"} <= {difference["field"] for difference in drift["differences"]}
+    differing = {difference["field"]: difference for difference in drift["differences"]}
+    assert {"command", "mounts", "ports", "user", "read-only root", "security options"} <= differing.keys()
+    assert "capability NET_ADMIN" in str(differing["privileges"]) and "pid host" in str(differing["privileges"])
     weights = box.weights()
     repaired = box.up("--set", "sampling.temperature=0.25")
     assert repaired.exit == 0, repaired

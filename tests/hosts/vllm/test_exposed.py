@@ -36,7 +36,7 @@ def test_up_warns_and_names_the_way_in(box: Box, exposed: Run):
 
 def test_the_key_is_private_and_random(box: Box, exposed: Run, key: str):
     modes = box.machine.exec(f"stat -c '%a %U:%G' {KEY} {KEY}.yaml").split("\n")
-    assert modes[:2] == ["600 root:root"] * 2
+    assert modes[:2] == ["640 root:root"] * 2  # the container's user is of root's group, which nobody else is
     assert key.startswith("sk-deployctl-") and len(key) > 50
     with pytest.raises(CommandFailedError, match="Permission denied"):
         box.machine.exec(f"cat {KEY}", user="op")

@@ -6,9 +6,15 @@ docker run --detach \
   --gpus=all \
   --shm-size=1073741824 \
   --log-driver=local \
-  --user=0:0 \
+  --user=2000:0 \
+  --pids-limit=16384 \
+  --read-only=true \
   --cap-drop=ALL \
   --security-opt=no-new-privileges \
+  --tmpfs=/tmp:exec,nosuid,nodev,mode=1777,size=2g \
+  --env=USER=vllm \
+  --env=LOGNAME=vllm \
+  --env=TORCHINDUCTOR_CACHE_DIR=/cache/torchinductor \
   --env=HOME=/cache \
   --env=XDG_CACHE_HOME=/cache \
   --env=XDG_CONFIG_HOME=/cache \
