@@ -15,6 +15,8 @@ from pydantic import TypeAdapter
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.resources.container import Container
 from orchestrator.resources.files import ApiKey, Content, Directory, UnitFile
+from orchestrator.resources.gateway_keys import GatewayKeys
+from orchestrator.resources.gateway_site import GatewaySite
 from orchestrator.resources.model_files import ModelFiles
 from orchestrator.resources.ollama_model import OllamaModel
 from orchestrator.resources.process import Process
@@ -24,6 +26,7 @@ from orchestrator.resources.service import Service
 from orchestrator.resources.venv import Venv
 from orchestrator.runtimes import vllm_args
 from orchestrator.runtimes.deployment import Deployment
+from orchestrator.spec import OllamaSpec, VllmSpec, engine_port
 from tests.runtimes.golden import deployable, deployment_of, facts_of, inputs_of, spec_of, wanted
 
 CASES = deployable()
@@ -73,7 +76,18 @@ def test_a_service_follows_only_what_is_made_before_it(case: Path) -> None:
 @every
 def test_the_service_is_what_the_deployment_names(case: Path) -> None:
     deployment = deployment_of(case)
-    assert [resource.address for resource in of_kind(deployment, Service)] == [deployment.service]
+    (front,) = [item.address for item in of_kind(deployment, Service) if item.address != deployment.service] or [None]
+    assert front == (None if section_of(case).expose == "direct" else front_of(case))
+    assert deployment.service in {item.address for item in of_kind(deployment, Service)}
+
+
+def front_of(case: Path) -> str:
+    """The address of the gateway's service."""
+    return "unit:deployctl-gateway.service" if facts_of(case).systemd else "process:gateway"
+
+
+def section_of(case: Path) -> OllamaSpec | VllmSpec:
+    return spec_of(case).for_runtime(case.parent.name)
 
 
 def paths(resource: AnyResource) -> list[str]:
@@ -105,7 +119,7 @@ def test_what_a_unit_may_write_exists_before_it_starts(case: Path) -> None:
             needed = re.findall(r"^(?:ReadWritePaths|WorkingDirectory|ReadOnlyPaths)=(.*)$", resource.content, re.M)
             assert {path.strip('"') for path in needed} <= there
         if isinstance(resource, Process):
-            directory = re.search(r"^directory\s*=\s*(.*)$", started_from(deployment_of(case)).content, re.M)
+            directory = re.search(r"^directory\s*=\s*(.*)$", made_from(deployment_of(case), resource).content, re.M)
             assert directory is not None
             assert directory[1] in there
         if isinstance(resource, Container):
@@ -117,13 +131,31 @@ def test_what_a_unit_may_write_exists_before_it_starts(case: Path) -> None:
 
 @every
 def test_nobody_can_be_reached_from_outside_unless_asked(case: Path) -> None:
-    deployment, section = deployment_of(case), spec_of(case).for_runtime(case.parent.name)
-    assert deployment.exposed == (section.bind not in ("127.0.0.1", "localhost", "::1"))
-    assert bool(deployment.endpoint.key_file) == (deployment.exposed and deployment.runtime == "vllm")
-    assert any("open on" in text or "no authentication" in text for text in deployment.warnings) == deployment.exposed
+    deployment, section = deployment_of(case), section_of(case)
+    endpoint, direct = deployment.endpoint, section.expose == "direct"
+    assert endpoint.open == (section.bind not in ("127.0.0.1", "localhost", "::1"))
+    assert endpoint.exposed == (endpoint.open and direct)
+    assert (endpoint.gateway is None) == direct
+    assert bool(endpoint.key_file) == (endpoint.exposed and deployment.runtime == "vllm")
+    told = any("open on" in text or "no authentication" in text for text in deployment.warnings)
+    assert told == endpoint.exposed
     for container in of_kind(deployment, Container):
-        assert {port.host_ip for port in container.spec.ports} == {section.bind}
+        assert {port.host_ip for port in container.spec.ports} == {section.bind if direct else "127.0.0.1"}
         assert container.spec.network is None
+
+
+@every
+def test_behind_a_gateway_the_engine_listens_on_loopback_alone(case: Path) -> None:
+    deployment, section = deployment_of(case), section_of(case)
+    if section.expose == "direct":
+        assert not of_kind(deployment, GatewaySite) and not of_kind(deployment, GatewayKeys)
+        return
+    (site,) = of_kind(deployment, GatewaySite)
+    assert deployment.endpoint.probe_url == f"http://127.0.0.1:{engine_port(section)}"
+    assert f"reverse_proxy 127.0.0.1:{engine_port(section)} " in site.content
+    assert f":{section.port} {{" in site.content
+    tls = spec_of(case).gateway.tls
+    assert any("without TLS" in text for text in deployment.warnings) == (deployment.endpoint.open and tls == "none")
 
 
 @every
@@ -139,7 +171,12 @@ def test_probes_and_commands_are_shell(case: Path) -> None:
 
 def started_from(deployment: Deployment) -> Content:
     """The file that says how an engine is started: a unit, or a program of the supervisor."""
-    (service,) = of_kind(deployment, Service)
+    service = next(item for item in of_kind(deployment, Service) if item.address == deployment.service)
+    return made_from(deployment, service)
+
+
+def made_from(deployment: Deployment, service: Service) -> Content:
+    """The file that says how a service is started."""
     files = [item for item in of_kind(deployment, Content) if item.address in service.follows]
     return next(
         item for item in files if item.path.endswith((".service", "/deployctl.conf")) or "/programs/" in item.path

@@ -121,12 +121,41 @@ def test_adding_a_runtime_checks_it_beside_the_other():
     ],
 )
 def test_one_port_is_not_given_twice(one, other, clash):
-    sections = {"ollama": OllamaSpec(bind=one, port=80), "vllm": VllmSpec(bind=other, port=80)}
+    direct = {"port": 80, "expose": "direct"}
+    sections = {"ollama": OllamaSpec(bind=one, **direct), "vllm": VllmSpec(bind=other, **direct)}
     if clash:
         with pytest.raises(ValidationError, match="another port"):
             Spec(**sections)
     else:
         assert Spec(**sections).runtimes() == ("ollama", "vllm")
+
+
+def test_engines_behind_the_gateway_need_ports_of_their_own():
+    sections = {"ollama": OllamaSpec(bind="10.0.0.5", port=80), "vllm": VllmSpec(bind="127.0.0.1", port=80)}
+    with pytest.raises(ValidationError, match="another port"):
+        Spec(**sections)
+    apart = VllmSpec(bind="127.0.0.1", port=80, engine_port=10081)
+    assert Spec(ollama=sections["ollama"], vllm=apart).runtimes() == ("ollama", "vllm")
+    with pytest.raises(ValidationError, match=r"another port than vllm\.port"):
+        Spec(vllm=VllmSpec(port=5000, engine_port=5000))
+
+
+@pytest.mark.parametrize(
+    ("gateway", "expected"),
+    [
+        ({"tls": "acme"}, "at least one name"),
+        ({"tls": "files", "domains": ["a.example.org"]}, "since tls is files"),
+        ({"domains": ["Bad_Name"]}, "a host name"),
+        ({"domains": ["a b"]}, "a host name"),
+        ({"certificate": "relative.pem"}, "an absolute path"),
+        ({"certificate": "/etc/{env.HOME}.pem"}, "an absolute path"),
+        ({"archive": "https://mirror.example.org/caddy.tar.gz"}, "the digest"),
+        ({"max_body": "many"}, "a size"),
+    ],
+)
+def test_a_gateway_that_cannot_be_is_refused(gateway, expected):
+    with pytest.raises(ValidationError, match=expected):
+        Spec(gateway=gateway)
 
 
 def test_a_spec_survives_its_own_json():

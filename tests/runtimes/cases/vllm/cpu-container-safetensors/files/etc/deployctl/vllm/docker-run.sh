@@ -27,7 +27,7 @@ docker run --detach \
   --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-0.5B-Instruct/028afa866406,target=/model,readonly \
   --mount=type=bind,source=/etc/deployctl/vllm/generation,target=/config/generation,readonly \
   --mount=type=bind,source=/var/lib/deployctl/vllm,target=/cache \
-  --publish=127.0.0.1:5000:8000 \
+  --publish=127.0.0.1:15000:8000 \
   vllm/vllm-openai-cpu:v0.32.0 \
   /model \
   --served-model-name \

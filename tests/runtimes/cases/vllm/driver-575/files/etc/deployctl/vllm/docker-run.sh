@@ -28,7 +28,7 @@ docker run --detach \
   --mount=type=bind,source=/etc/deployctl/vllm/generation,target=/config/generation,readonly \
   --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-14B-Instruct/6e5e662f15e2-base,target=/base,readonly \
   --mount=type=bind,source=/var/lib/deployctl/vllm,target=/cache \
-  --publish=127.0.0.1:5000:8000 \
+  --publish=127.0.0.1:15000:8000 \
   vllm/vllm-openai:v0.23.0-cu129 \
   /model/Qwen2.5-14B-Instruct-Q4_K_M.gguf \
   --tokenizer \

@@ -29,7 +29,7 @@ docker run --detach \
   --mount=type=bind,source=/etc/deployctl/vllm/generation,target=/config/generation,readonly \
   --mount=type=bind,source=/var/lib/deployctl/models/local/dab76a6f69f6-base,target=/base,readonly \
   --mount=type=bind,source=/var/lib/deployctl/vllm,target=/cache \
-  --publish=127.0.0.1:5000:8000 \
+  --publish=127.0.0.1:15000:8000 \
   vllm/vllm-openai:v0.23.0 \
   '/model/tiny $HOME '"'"'x'"'"' "y" %h -q.gguf' \
   --tokenizer \

@@ -29,7 +29,7 @@ docker run --detach \
   --mount=type=bind,source=/etc/deployctl/vllm/generation,target=/config/generation,readonly \
   --mount=type=bind,source=/var/lib/deployctl/models/Qwen/Qwen2.5-72B-Instruct/5221ad710c8d-base,target=/base,readonly \
   --mount=type=bind,source=/var/lib/deployctl/vllm,target=/cache \
-  --publish=127.0.0.1:5000:8000 \
+  --publish=127.0.0.1:15000:8000 \
   vllm/vllm-openai:v0.23.0 \
   /model/qwen2.5-72b-instruct-q4_k_m-00001-of-00002.gguf \
   --tokenizer \
