@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from tests.gateway.gate import PATIENCE
 
@@ -135,3 +138,27 @@ def send(port: int, data: bytes, method: str = "GET", **how: Any) -> Reply:
     with connection(port, **how) as made:
         made.send(data)
         return made.reply(method)
+
+
+def by_curl(option: str, base: str, path: str, key: str | None = None, *more: str) -> tuple[str, int, bytes]:
+    """HTTP version, status and body by curl, for HTTP/2. Skips where curl has none."""
+    about = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
+    if "HTTP2" not in about:
+        pytest.skip("cannot run: this machine's curl does not speak HTTP/2")
+    words = [
+        "curl",
+        "-sS",
+        "-m",
+        str(PATIENCE),
+        "--noproxy",
+        "*",
+        option,
+        *more,
+        "-w",
+        "\n%{http_version} %{http_code}",
+    ]
+    header = f"Authorization: Bearer {key}\n" if key else ""
+    done = subprocess.run([*words, "-H", "@-", f"{base}{path}"], input=header.encode(), capture_output=True, check=True)
+    body, _, told = done.stdout.rpartition(b"\n")
+    version, status = told.decode().split()
+    return version, int(status), body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +21,8 @@ class Seen:
     target: str
     headers: list[tuple[str, str]]
     body: bytes | None = None
+    over: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    """Set when the body is whole, or broken off."""
 
     def header(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name.lower()]
@@ -94,13 +95,13 @@ class Upstream:
 
 def chunks(stream: Any) -> bytes:
     """The content of a chunked body."""
-    body = b""
+    body = bytearray()
     while size := int(stream.readline().partition(b";")[0] or b"broken off", 16):
         body += stream.read(size)
         stream.readline()
     while stream.readline().strip():
         pass
-    return body
+    return bytes(body)
 
 
 def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
@@ -116,14 +117,10 @@ def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
         def any(self) -> None:
             seen = Seen(self.command, self.path, [(name.lower(), value) for name, value in self.headers.items()])
             upstream.seen.append(seen)
-            if "chunked" in self.headers.get("Transfer-Encoding", ""):
-                body = chunks(self.rfile)
-            else:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
-                if len(body) < length:
-                    raise ConnectionError("the request is broken off")
-            seen.body = body
+            try:
+                seen.body = self.body()
+            finally:
+                seen.over.set()
             if upstream.answer is not None:
                 upstream.answer(Exchange(self, seen))
                 return
@@ -133,6 +130,15 @@ def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(CONTENT)
+
+        def body(self) -> bytes:
+            if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                return chunks(self.rfile)
+            length = int(self.headers.get("Content-Length") or 0)
+            data = self.rfile.read(length)
+            if len(data) < length:
+                raise ConnectionError("the request is broken off")
+            return data
 
         def log_message(self, *_: object) -> None:
             pass
@@ -159,8 +165,3 @@ def upstream(port: int = 0) -> Iterator[Upstream]:
             yield record
         finally:
             server.shutdown()
-
-
-def says(answer: bytes) -> Any:
-    """A JSON body."""
-    return json.loads(answer)
