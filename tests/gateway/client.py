@@ -79,7 +79,7 @@ class Connection:
         raise ConnectionError("the answer is broken off")
 
     def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers of an answer whose body is read by ``lines``. Raises ConnectionError when there is none."""
+        """Status and headers; the body is read by ``lines``. Raises ConnectionError when there is no answer."""
         first = self._line().split()
         if not first:
             raise ConnectionError("closed without an answer")
