@@ -261,7 +261,8 @@ def test_a_model_of_ollama_is_made_from_the_file_that_is_delivered(case: Path) -
     assert (model.gguf, model.sha256) == (f"{files.path}/{files.files[0].path}", files.files[0].sha256)
     modelfile = next(item for item in of_kind(deployment, Content) if item.path == model.modelfile)
     assert modelfile.digest == model.modelfile_sha256
-    assert deployment.resources[-1] == model  # nothing can be made in a server that is not there yet
+    addresses = [item.address for item in deployment.resources]  # nothing can be made in a server that is not there yet
+    assert addresses.index(model.address) > addresses.index(deployment.service)
 
 
 @each_ollama
@@ -279,6 +280,13 @@ def test_ollama_writes_only_where_its_account_may(case: Path) -> None:
 @every
 def test_the_endpoint_is_that_of_the_spec(case: Path) -> None:
     endpoint: Endpoint = deployment_of(case).endpoint
-    section = spec_of(case).for_runtime(case.parent.name)
-    assert endpoint.url == f"{endpoint.probe_url}/v1"
-    assert endpoint.probe_url.rpartition(":")[2] == str(section.port)
+    section, gateway = section_of(case), spec_of(case).gateway
+    assert endpoint.url.endswith(f":{section.port}/v1")
+    assert endpoint.probe_url.rpartition(":")[2] == str(engine_port(section))
+    if endpoint.gateway is None:
+        assert endpoint.url == f"{endpoint.probe_url}/v1"
+        return
+    assert endpoint.url == f"{endpoint.gateway.url}/v1"
+    assert endpoint.gateway.connect.rpartition(":")[2] == str(section.port)
+    assert endpoint.url.startswith("http:" if gateway.tls == "none" else "https:")
+    assert gateway.tls == "none" or not gateway.domains or f"//{gateway.domains[0]}:" in endpoint.url
