@@ -184,6 +184,14 @@ def test_an_unknown_architecture_is_never_a_firm_yes(fit, tmp_path: Path) -> Non
     assert not re.search(r": fits,", ran.out)
 
 
+def test_a_model_s_own_words_move_no_cursor(fit, tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "evil.gguf", architecture="evil\x1b[2J\r\nollama: fits")
+    ran = fit(str(path), "--vram", "16GiB")
+    assert ran.status == 0
+    assert "evil\N{REPLACEMENT CHARACTER}[2J" in ran.out
+    assert not set("\x1b\r") & set(ran.out + ran.err)
+
+
 def test_what_is_free_counts_and_not_what_there_is(fit) -> None:
     ran = fit(MODEL, "--vram", "16GiB", "--free", "12GiB", "--json")
     assert ran.status == 4
