@@ -79,7 +79,8 @@ class OllamaModel(Resource):
         """Made on the host, from a GGUF of this content."""
         made = observed.fields.get("digest", "")
         here = f"manifest sha256:{made}" if made else ""
-        return (Origin(source=self.gguf, pin=f"sha256:{self.sha256}", here=here),)
+        blob = f"{self.store}/blobs/sha256-{self.sha256}"
+        return (Origin(source=self.gguf, path=blob, pin=f"sha256:{self.sha256}", here=here),)
 
     def command(self) -> str:
         """``ollama create``, after the weights are linked in by content."""

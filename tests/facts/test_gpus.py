@@ -36,7 +36,7 @@ def seen(host: ShellHost, folder: Path) -> Facts:
     return gather(host)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["h100-idle"])
+@pytest.mark.parametrize("name", ["h100-idle", "h100-busy"])
 def test_a_real_h100_is_the_same_by_nvidia_smi_as_it_was_by_nvml(host: ShellHost, name: str) -> None:
     facts = seen(host, RECORDED / name)
     nvml = [Gpu.model_validate(gpu) for gpu in json.loads((RECORDED / name / "nvml.json").read_text("utf-8"))]

@@ -147,6 +147,14 @@ def test_the_audit_says_whence_and_by_which_hash_and_finds_what_was_changed(
     found = examined(deployctl("doctor", "ollama", "--host", "gpu02", "--json"))["gpu02"]
     assert about(found, "ports") == [("ok", "11434 is the deployment ollama's")]
 
+    again = deployctl("doctor", "--audit", "--rehash", "--host", "gpu02", "--json").ended(0).json()
+    (model,) = next(item["origins"] for item in again["deployments"][0]["resources"] if item["kind"] == "model-files")
+    assert model["here"] == model["pin"]
+    machine.exec(f"printf X | dd of='{model['path']}' bs=1 seek=100 conv=notrunc status=none")  # the size stays
+    deployctl("doctor", "--audit", "--host", "gpu02").ended(0)
+    damaged = deployctl("doctor", "--audit", "--rehash", "--host", "gpu02").ended(4)
+    assert f"✗ model {model['path']}" in damaged.stdout and "but here it is sha256:" in damaged.stdout
+
     machine.exec("echo '# by hand' >> /etc/deployctl/ollama/Modelfile")
     changed = deployctl("doctor", "--audit", "--host", "gpu02").ended(4)
     assert "✗ file /etc/deployctl/ollama/Modelfile" in changed.stdout
