@@ -5,6 +5,7 @@ import hashlib
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError, UnreachableError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import UNKNOWN, Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
@@ -17,14 +18,15 @@ _SHOWN_BYTES = 65536  # a larger file is compared by digest only
 def run_or_fail(host: Host, what: str, script: str, *, timeout: float = 120, remedy: str = "") -> str:
     """Run a script that must succeed and return its standard output.
 
-    Raises DeployError with its last lines, UnreachableError when the connection is lost meanwhile.
+    Raises DeployError with its last lines, and what they mean where that is known, else ``remedy``; UnreachableError
+    when the connection is lost meanwhile.
     """
     result = host.run(script, timeout=timeout)
     if result.exited == UNKNOWN:
         again = "run the same command again: it goes on from here"
         raise UnreachableError(what, host=host.name, why=result.tail(), remedy=again)
     if not result:
-        raise DeployError(what, host=host.name, why=result.tail(), remedy=remedy)
+        raise DeployError(what, host=host.name, why=result.tail(), remedy=advice(result.tail(), remedy))
     return result.stdout
 
 

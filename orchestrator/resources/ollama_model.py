@@ -4,6 +4,7 @@ import json
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError, UnhealthyError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import Host, HttpRequest, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
@@ -114,7 +115,12 @@ class OllamaModel(Resource):
         if result.exited == _NO_ANSWER:
             raise UnhealthyError("Ollama does not answer", host=host.name, why=result.tail(), remedy="deployctl logs")
         if not result:
-            raise DeployError(f"Ollama could not create the model {self.name}", host=host.name, why=result.tail())
+            raise DeployError(
+                f"Ollama could not create the model {self.name}",
+                host=host.name,
+                why=result.tail(),
+                remedy=advice(result.tail()),
+            )
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Ask Ollama to delete it; where the server is down, remove its manifest (weights go with the store)."""
