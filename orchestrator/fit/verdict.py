@@ -251,7 +251,7 @@ def _vllm_problems(shape: ModelShape, settings: VllmSettings, machine: Machine) 
 
 def _vllm_cpu(shape: ModelShape, settings: VllmSettings, machine: Machine) -> Estimate:
     """On a CPU: eager, 16 bits, and a KV cache of a given size."""
-    cache, tokens = vllm_cache.cache(shape, settings), settings.context_tokens
+    cache, tokens = vllm_cache.cache(shape, settings, cpu=True), settings.context_tokens
     space, needed = settings.cpu_kv_cache_bytes, cache.needed_bytes(tokens, settings.parallel)
     peak = vllm.activation(shape, settings)
     parts = (
