@@ -14,6 +14,7 @@ from tests.doubles.gguf import write_gguf
 from tests.doubles.hub import FakeHub
 from tests.doubles.ollama.archive import make_archive
 from tests.hosts.support import Controller, Run, give_wheels
+from tests.lab.images import OPW_PASSWORD
 from tests.lab.machines import Machine
 
 pytestmark = pytest.mark.hosts
@@ -106,6 +107,17 @@ def test_a_user_without_root(deployctl: Controller, hub: FakeHub, second_machine
     assert about(examined(agreed)["gpu02"], "root")[0][0] == "ok"
     ((level, what),) = about(examined(agreed)["gpu02"], "docker")
     assert level == "fail" and "permission denied" in what
+
+
+@pytest.mark.parametrize("user", ["op", "opw"])
+def test_root_by_sudo(deployctl: Controller, hub: FakeHub, second_machine: Machine, user: str) -> None:
+    deployctl.knows([second_machine], user=user)
+    try:
+        run = deployctl("doctor", "--host", "gpu02", "--json", env={"DEPLOYCTL_SUDO_PASSWORD": OPW_PASSWORD})
+    finally:
+        deployctl.knows([second_machine])
+    assert about(examined(run)["gpu02"], "root") == [("ok", f"by sudo, as {user}")]
+    assert OPW_PASSWORD not in run.text
 
 
 def test_a_host_that_is_not_there_hides_no_other(deployctl: Controller, hub: FakeHub) -> None:
