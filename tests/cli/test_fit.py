@@ -97,6 +97,7 @@ def test_what_has_changed_since_is_said(fit) -> None:
     assert "Ollama before November 2025 counted 15943 MiB for this and left about 4 % on the CPU" in said
     assert "--gpu-mem 1.0 means all that is free" in said
     assert "(24576 fit for 1 request, not for 2)" in said
+    assert "before November" not in fit(MODEL, "--vram", "16GiB", "--no-flash-attention").out  # another case
 
 
 def test_two_slots_spill(fit) -> None:
