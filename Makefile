@@ -37,6 +37,10 @@ FAULTS := test_faults.py test_cut.py test_two_runs.py
 test-faults: lab ## kill deployctl before and after every step it has, and cut, freeze and restart its hosts; half an hour
 	DEPLOYCTL_TEST_FAULTS=all $(BIN)/python -m pytest -q $(addprefix tests/hosts/recovery/,$(FAULTS)) $(PYTEST_ARGS)
 
+.PHONY: test-diagnosis
+test-diagnosis: lab ## provoke failures for real, and print the diagnosis table with what proves each entry; 15 minutes
+	DEPLOYCTL_TEST_DIAGNOSIS=all $(BIN)/python -m pytest -q -p tests.health.printed tests/health tests/hosts $(PYTEST_ARGS)
+
 test-unit: venv ## the tests that need no Docker Engine, in parallel
 	$(BIN)/python -m pytest -n auto -m "not hosts and not vllm" $(PYTEST_ARGS)
 

@@ -66,3 +66,9 @@ class LockedError(DeployError):
     """Another run holds the deployment."""
 
     status = ExitStatus.LOCKED
+
+
+class StoppedError(DeployError):
+    """The user stopped the run between two steps. What is done is whole."""
+
+    status = ExitStatus.INTERRUPTED

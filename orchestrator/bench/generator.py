@@ -48,7 +48,9 @@ def _write(line: str) -> None:
 
 
 async def _run(job: Job) -> Batch:
-    trust = ssl.create_default_context(cafile=job.ca_file or None)
+    trust = ssl.create_default_context()
+    if job.ca_file:
+        trust.load_verify_locations(job.ca_file)
     connector = aiohttp.TCPConnector(limit=0, ssl=trust)
     timeout = aiohttp.ClientTimeout(total=job.timeout, sock_connect=_CONNECT)
     headers = {"Authorization": f"Bearer {job.key}"} if job.key else {}

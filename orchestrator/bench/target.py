@@ -75,6 +75,7 @@ def failure(target: Target, kind: str, detail: str) -> DeployError:
     """An endpoint that gives nothing to measure, with what to do about it."""
     remedies = {
         "connect": f"deployctl status, or correct the URL {target.url}",
+        "certificate": "give the certificate of whoever signed it: --ca-file FILE",
         "http 401": "the key is missing or wrong: --key-file FILE",
         "http 403": "the key is missing or wrong: --key-file FILE",
         "http 404": f"no such model or path: is it {target.model or 'the model'}, and does the URL end in /v1?",
@@ -82,5 +83,7 @@ def failure(target: Target, kind: str, detail: str) -> DeployError:
         "http 503": "it is busy or still loading: deployctl status",
         "timeout": "allow more with --timeout, or ask for fewer --output-tokens",
     }
+    if kind == "connect" and "certificate" in detail.lower():
+        kind = "certificate"
     remedy = remedies.get(kind, f"deployctl logs {target.title}" if target.host else "see the server's log")
     return DeployError(f"{target.title} answers no request ({kind})", host=target.host_name, why=detail, remedy=remedy)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import common_options, host_options
-from orchestrator.errors import DeployError, ExitStatus
+from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.doctor_documents import AuditDocument, AuditedDeployment, DoctorDocument
@@ -37,9 +37,12 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("runtime", required=False, metavar="[ollama|vllm]")
 @click.option("--audit", is_flag=True, help="List what runs of every deployment, from where, with which hash.")
+@click.option(
+    "--rehash", is_flag=True, help="With --audit: read model files again and compare (minutes for large ones)."
+)
 @host_options
 @common_options
-def doctor(runtime: str | None, audit: bool, **options: Any) -> int:
+def doctor(runtime: str | None, audit: bool, rehash: bool, **options: Any) -> int:
     """Check every prerequisite of hosts, with a remedy for each that is missing. Changes nothing.
 
     What the named runtime needs, or the runtimes of the spec, counts as a failure (exit code 4) where it is missing;
@@ -48,11 +51,13 @@ def doctor(runtime: str | None, audit: bool, **options: Any) -> int:
     from orchestrator.cli.session import Session, runtime_argument
 
     named = runtime_argument(runtime)
+    if rehash and not audit:
+        raise UsageError("--rehash belongs to --audit", remedy="deployctl doctor --audit --rehash")
     session = Session(options)
     entries = session.entries(session.spec(named).hosts)
     hosts = session.open(entries)
     try:
-        return int(_audit(session, hosts) if audit else _examine(session, named, entries, hosts))
+        return int(_audit(session, hosts, again=rehash) if audit else _examine(session, named, entries, hosts))
     finally:
         for host in hosts:
             host.close()
@@ -145,21 +150,12 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count > 1 else ''}" if count else ""
 
 
-def _audit(session: "Session", hosts: "list[Host]") -> int:
+def _audit(session: "Session", hosts: "list[Host]", *, again: bool) -> int:
+    """``again``: hash what lies there."""
     from orchestrator.cli.session import error_document, worst
 
-    def look(host: "Host") -> "Audit":
-        from orchestrator.doctor.audit import audit
-        from orchestrator.planning.deploy import glance
-        from orchestrator.resources.observe import observe
-
-        seen = glance(host, session.scope)
-        alive = [manifest for manifest in seen.manifests if manifest.status != "down"]
-        resources = {entry.resource.address: entry.resource for manifest in alive for entry in manifest.entries}
-        observed = observe(host, list(resources.values()))
-        return [(manifest, audit(manifest, observed)) for manifest in alive], seen.problems
-
-    outcomes = session.on_each(hosts, look)
+    with session.console.progress():
+        outcomes = session.on_each(hosts, lambda host: _looked(session, host, again=again))
     audited = [(outcome.host.name, *outcome.value) for outcome in outcomes if outcome.value is not None]
     unknown = [DeployError(problem, host=host) for host, _, problems in audited for problem in problems]
     for host, found, _ in audited:
@@ -167,7 +163,7 @@ def _audit(session: "Session", hosts: "list[Host]") -> int:
     for error in unknown:
         session.console.error(error)
     rows = [(host, manifest, items) for host, found, _ in audited for manifest, items in found]
-    differs = any(item.drift for _, _, items in rows for item in items)
+    differs = any(item.replaced for _, _, items in rows for item in items)
     failures = [*(outcome.error for outcome in outcomes if outcome.error is not None), *unknown]
     status = worst([*(error.status for error in failures), *([ExitStatus.REFUSED] if differs else [])])
     document: AuditDocument = {
@@ -178,6 +174,24 @@ def _audit(session: "Session", hosts: "list[Host]") -> int:
     }
     session.console.document(document)
     return status
+
+
+def _looked(session: "Session", host: "Host", *, again: bool) -> "Audit":
+    from orchestrator.doctor.audit import audit, hashed
+    from orchestrator.planning.deploy import glance
+    from orchestrator.resources.observe import observe
+    from orchestrator.resources.rehash import rehash
+
+    seen = glance(host, session.scope)
+    alive = [manifest for manifest in seen.manifests if manifest.status != "down"]
+    resources = {entry.resource.address: entry.resource for manifest in alive for entry in manifest.entries}
+    observed = observe(host, list(resources.values()))
+    found = [(manifest, audit(manifest, observed)) for manifest in alive]
+    if again:
+        origins = [origin for _, items in found for item in items for origin in item.origins]
+        digests = rehash(host, origins, session.console.for_host(host.name))
+        found = [(manifest, hashed(items, digests)) for manifest, items in found]
+    return found, seen.problems
 
 
 def _row(host: str, manifest: "Manifest", items: "tuple[Audited, ...]") -> "AuditedDeployment":
@@ -199,7 +213,7 @@ def _show_audit(session: "Session", host: str, found: "list[tuple[Manifest, tupl
     if not found:
         say(f"{host}: nothing is deployed")
     for manifest, items in found:
-        loose, other = sum(item.unpinned for item in items), sum(item.drift is not None for item in items)
+        loose, other = sum(item.unpinned for item in items), sum(item.replaced for item in items)
         told = [f"{loose} unpinned" if loose else "", f"{other} changed since" if other else ""]
         made = f"generation {manifest.generation}, by {manifest.applied_by} with deployctl {manifest.tool}"
         say(
@@ -212,12 +226,14 @@ def _show_audit(session: "Session", host: str, found: "list[tuple[Manifest, tupl
 
 def _show_item(session: "Session", item: "Audited") -> None:
     say = session.console.say
-    sign, color = _SIGNS["fail" if item.drift else "warn" if item.unpinned else "ok"]
+    sign, color = _SIGNS["fail" if item.replaced else "warn" if item.unpinned else "ok"]
     say(f"  {click.style(sign, fg=color)} {item.title} {item.identity}")
     for origin in item.origins:
         say(f"      {f'{origin.part}: ' if origin.part else ''}from {origin.source}")
         if origin.pin:
             say(f"      {origin.pin}")
+        if origin.differs:
+            say(f"      but here it is {origin.here}", fg="red")
         if origin.unpinned:
             say(f"      {origin.unpinned}" + (f"; here it is {origin.here}" if origin.here else ""), fg="yellow")
     if item.drift:

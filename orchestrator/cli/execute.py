@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.errors import DeployError, ExitStatus, UsageError
+from orchestrator.errors import DeployError, ExitStatus, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.documents import Applied, AppliedDocument
@@ -131,7 +131,6 @@ class Execution:
         from orchestrator.planning.carry_out import Run, carry_out
         from orchestrator.planning.deploy import operator, survey
         from orchestrator.planning.deploy import plan as compare
-        from orchestrator.planning.stop import StoppedError
 
         option, seen = self.session.options.get, work.seen
         run = Run(

@@ -1,6 +1,7 @@
 """What ``deployctl fit`` says to people: parts, a picture of the memory, contexts, levers and a table."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -169,7 +170,8 @@ def _cells(size: int, whole: int) -> int:
 
 
 def _painted(cells: Sequence[tuple[str, str | None]], *, over: bool = False) -> str:
-    return "".join(click.style(glyph, fg="red" if over else color) for glyph, color in cells)
+    runs = ((color, "".join(glyph for glyph, _ in run)) for color, run in groupby(cells, key=lambda cell: cell[1]))
+    return "".join(click.style(glyphs, fg="red" if over else color) for color, glyphs in runs)
 
 
 def _show_quantizations(session: "Session", found: "Sequence[Quantization]") -> None:

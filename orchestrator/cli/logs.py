@@ -172,7 +172,6 @@ class _Reading:
 
     def _read_one(self, source: _Source) -> None:
         from orchestrator.health.mask import mask
-        from orchestrator.health.text import plain
 
         wanted, reader = self.wanted, source.service.log_reader(self.wanted.since)
 
@@ -180,7 +179,7 @@ class _Reading:
             line = reader(raw)
             if line is None:
                 return
-            line = line._replace(text=mask(plain(line.text)))
+            line = line._replace(text=mask(_shown(line.text)))
             if wanted.grep and not wanted.grep.search(line.text):
                 return
             if wanted.follow:
@@ -212,6 +211,13 @@ class _Reading:
         prefix = f"{click.style(source.label, fg=source.color)} | " if source.label.strip() else ""
         with self._lock:
             console.say(f"{prefix}{text}")
+
+
+def _shown(text: str) -> str:
+    """A line without terminal escapes; of a progress bar, which draws over itself, what it drew last."""
+    from orchestrator.health.text import plain
+
+    return next((part for part in reversed(plain(text).split("\n")) if part.strip()), "")
 
 
 def since_when(text: str | None) -> datetime | None:

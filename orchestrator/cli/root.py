@@ -68,7 +68,9 @@ def cli(arguments: list[str] | None = None) -> None:
     """Run a command line and exit with its status."""
     gc.set_threshold(_LOADED)
     words = sys.argv[1:] if arguments is None else arguments
-    sys.exit(int(_run(words)))
+    status = int(_run(words))
+    gc.freeze()  # the end of the process is near: what is loaded needs no more looking through, which takes as long
+    sys.exit(status)
 
 
 class _Interrupted(DeployError):

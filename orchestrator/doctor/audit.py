@@ -1,6 +1,6 @@
 """What runs of every deployment, where it came from, and what it was held against: ``doctor --audit``. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,11 @@ class Audited(BaseModel):
     drift: Drift | None
 
     @property
+    def replaced(self) -> bool:
+        """Whether something of it is known to be another thing than what was asked for."""
+        return self.drift is not None or any(origin.differs for origin in self.origins)
+
+    @property
     def unpinned(self) -> bool:
         """Whether something of it may be another thing next time."""
         return any(origin.unpinned for origin in self.origins)
@@ -35,6 +40,21 @@ def audit(manifest: Manifest, observed: Mapping[str, Observed]) -> tuple[Audited
     """
     found = (_audited(entry, observed[entry.resource.address]) for entry in manifest.entries)
     return tuple(item for item in found if item.origins or item.drift)
+
+
+def hashed(items: Sequence[Audited], digests: Mapping[str, str]) -> tuple[Audited, ...]:
+    """The same, with what files were found to be when they were hashed again: a digest by path."""
+    return tuple(
+        item.model_copy(
+            update={
+                "origins": tuple(
+                    origin.model_copy(update={"here": digests[origin.path]}) if origin.path in digests else origin
+                    for origin in item.origins
+                )
+            }
+        )
+        for item in items
+    )
 
 
 def _audited(entry: Entry, observed: Observed) -> Audited:

@@ -46,8 +46,8 @@ def _port(seen: Examination, wanted: Wanted, runtime: str, manifests: dict[str, 
 
 def source_findings(seen: Examination, wanted: Wanted) -> list[Finding]:
     """Whether the host can download by itself, through its own names, proxies and certificates."""
-    urls = wanted.sources()
-    return [_source(item, urls[item.name], seen, wanted) for item in seen.sources if item.name in urls]
+    answers = {item.name: item for item in seen.sources}
+    return [_source(answers[name], url, seen, wanted) for name, url in wanted.sources().items() if name in answers]
 
 
 def _source(item: Source, url: str, seen: Examination, wanted: Wanted) -> Finding:

@@ -13,6 +13,9 @@ from orchestrator.facts.layout import Scope
 from orchestrator.facts.model import Facts
 from orchestrator.hosts.base import Host, quote
 
+_PATIENCE_S = 150.0
+"""Everything in the scripts that may hang has a limit of its own; this is longer than all of them together."""
+
 
 class _Seen(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -92,7 +95,7 @@ def examine(
     settings = f"ports={quote(' '.join(str(port) for port in ports))} sources={quote(told)}\n"
     script = files(__package__).joinpath("examine.sh").read_text(encoding="utf-8")
     began = time.time()
-    answers, known = observe(host, scope, before=settings, after=script)
+    answers, known = observe(host, scope, before=settings, after=script, timeout=_PATIENCE_S)
     ended = time.time()
     if answers.one("examined") != "yes":
         raise DeployError("the host could not be examined", host=host.name, remedy="run the command again")

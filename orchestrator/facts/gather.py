@@ -40,7 +40,13 @@ def gather(host: Host, *, scope: Scope | None = None, ask: Ask | None = None) ->
 
 
 def observe(
-    host: Host, scope: Scope | None, *, before: str = "", after: str = "", ask: Ask | None = None
+    host: Host,
+    scope: Scope | None,
+    *,
+    before: str = "",
+    after: str = "",
+    timeout: float = 60,
+    ask: Ask | None = None,
 ) -> tuple[Answers, Known]:
     """What the script says, and what NVML says of this very machine's GPUs.
 
@@ -50,7 +56,7 @@ def observe(
     settings = f"tools={quote(' '.join(_TOOLS))} scope={quote(scope or 'auto')} smi_wanted={'no' if known else 'yes'}\n"
     script = files(__package__).joinpath("gather.sh").read_text(encoding="utf-8")
     whole = before + settings + script + after
-    result = ask(whole) if ask else host.run(whole, timeout=60)
+    result = ask(whole) if ask else host.run(whole, timeout=timeout)
     answers = Answers(result.stdout)
     if answers.one("end") != "yes":
         raise DeployError(

@@ -26,16 +26,16 @@ limit() { if command -v timeout >/dev/null 2>&1; then timeout -s KILL "$@"; else
   else e=$?; d=$(printf '%s' "$d" | tail -n 1); [ $e != 137 ] || d='docker does not answer'; say docker_problem "$d"; fi
 else say docker_problem 'docker is not installed'; fi; } &
 # A driver that hangs makes nvidia-smi unkillable. So the limit is on a shell around it, which can be killed, and
-# nvidia-smi holds nothing of ours open. The tags are those that facts/smi.py reads.
-smi='q=$(nvidia-smi -q -x 2>&1 </dev/null) || {
-  printf "gpu_problem\t%.300s\n" "$(printf %s "$q" | tr "\t\n" "  ")"; exit 0; }
-{ c=$(nvidia-smi --query-gpu=uuid,compute_cap --format=csv,noheader 2>&1 </dev/null) &&
-  printf "%s\n" "$c" | while IFS= read -r l; do printf "gpu_able\t%s\n" "$l"; done; } &
-case $q in *"<mig_device>"*) { m=$(nvidia-smi -L 2>&1 </dev/null) &&
-  printf "%s\n" "$m" | while IFS= read -r l; do printf "gpu_listed\t%s\n" "$l"; done; } & ;; esac
+# nvidia-smi holds nothing of ours open, only pipes of that shell. The tags are those that facts/smi.py reads.
+smi='q=$({ nvidia-smi --query-gpu=uuid,compute_cap --format=csv,noheader 2>/dev/null | sed "s/^/able /"; } &
+  x=$(nvidia-smi -q -x 2>&1); e=$?; wait; printf "%s\n" "$x"; exit $e) || {
+  printf "gpu_problem\t%.300s\n" "$(printf "%s\n" "$q" | sed "/^able /d" | tr "\t\n" "  ")"; exit 0; }
+case $q in *"<mig_device>"*) q="$q
+$(nvidia-smi -L 2>/dev/null | sed "s/^/listed /")";; esac
 tags="gpu|mig_device|fb_memory_usage|process_info|driver_version|cuda_version|product_name|uuid|total|used|free"
 tags="$tags|current_mig|current_ecc|index|pid|process_name|used_memory"
-printf "%s\n" "$q" | awk "/^[ \t]*<\/?($tags)[ >]/" | while IFS= read -r l; do printf "gpu\t%s\n" "$l"; done; wait'
+printf "%s\n" "$q" | awk "/^(able|listed) / { sub(/ /, \"\t\"); print \"gpu_\" \$0 }
+  /^[ \t]*<\/?($tags)[ >]/ { print \"gpu\t\" \$0 }" | while IFS= read -r l; do printf "%s\n" "$l"; done'
 { if [ "$smi_wanted" = yes ] && command -v nvidia-smi >/dev/null 2>&1; then
   limit 15 sh -c "$smi" </dev/null 2>/dev/null || say gpu_problem 'nvidia-smi does not answer within 15 s'
 fi; } 2>/dev/null &

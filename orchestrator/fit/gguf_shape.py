@@ -1,7 +1,6 @@
 """A model's shape from the header of its GGUF.
 
-Keys and their meaning: llama.cpp's llama-hparams.cpp and the loaders of its models; which layers keep what is told in
-docs of the format only in part.
+Keys, their defaults, and which layers keep what: llama.cpp b11434, llama-hparams.cpp and the loaders in src/models.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,16 @@ from orchestrator.fit.shape import Layer, ModelShape
 from orchestrator.models.tensor import Tensor
 
 WINDOWED = {
-    "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4, "llama4": 4, "exaone4": 4, "olmo2": 4,
-    "smallthinker": 4, "afmoe": 4, "plamo3": 8,
+    "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4, "cohere2moe": 4, "llama4": 4, "exaone4": 4,
+    "exaone-moe": 4, "olmo2": 4, "smallthinker": 4, "afmoe": 4, "plamo3": 8, "laguna": 4, "mellum": 4,
+    "muse-glimmer": 4,
 }  # fmt: skip
 """Architectures whose every n-th layer sees the whole context and the others a window, where the file has no list."""
 
-FULL_LAYER_FIRST = {"smallthinker"}
+FULL_LAYER_FIRST = {"smallthinker", "cohere2moe", "laguna"}
+
+OWN_WINDOW = {"gemma2": 4096, "llama4": 8192, "smallthinker": 4096, "exaone4": 4096, "exaone-moe": 128}
+"""Windows in tokens of architectures whose files need not say."""
 
 WHOLE = {
     "llama", "mistral3", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "gemma",
@@ -24,7 +27,7 @@ WHOLE = {
     "olmo", "olmoe", "deepseek", "deepseek2", "glm4", "glm4moe", "chatglm", "exaone", "smollm3", "stablelm", "baichuan",
     "nemotron", "minicpm", "minicpm3", "ernie4_5", "ernie4_5-moe", "hunyuan-dense", "hunyuan-moe", "seed_oss", "dots1",
     "bailingmoe", "bailingmoe2", "orion", "xverse", "gptneox", "gpt2", "bloom", "mpt", "dbrx", "arctic", "apertus",
-    "minimax-m2", "grok",
+    "minimax-m2", "grok", "arcee", "deci", "openelm", "bitnet", "codeshell", "refact", "maincoder", "pangu-embedded",
 }  # fmt: skip
 """Architectures that keep every token in every layer, also where the file mentions a window that is not used."""
 
@@ -34,10 +37,16 @@ STATEFUL = {
 }  # fmt: skip
 """Architectures with layers that keep a state of fixed size per request."""
 
-LISTED = {"gemma4", "mimo2", "step35"}
+LISTED = {"gemma4", "mimo2", "step35", "granite_swa", "maple", "spark2_5"}
 """Architectures with windows that the file itself lists."""
 
 KNOWN = WHOLE | STATEFUL | LISTED | set(WINDOWED)
+
+FIXED_WINDOW = {"llama4", "smallthinker"}
+"""Architectures of which only that there is a window is read from the file, not how long it is."""
+
+ALL_WINDOWED = {"lfm2", "lfm2moe"}
+"""Architectures that attend in a window in every layer that attends, if there is a window at all."""
 
 STATE_EVERYWHERE = {"mamba", "mamba2", "rwkv6", "rwkv7", "rwkv6qwen2", "arwkv7"}
 STATE_AND_CACHE = {"falcon-h1"}
@@ -119,7 +128,7 @@ def _layers(reading: Reading, architecture: str, count: int, places: Mapping[str
     widths = _Widths(reading, architecture, heads)
     windows = _windows(reading, architecture, count)
     states = _stateful(reading, architecture, kv_heads, widths.feed_forward)
-    cached = count - reading.count("attention.shared_kv_layers")
+    cached = count - reading.count("attention.shared_kv_layers", max(0, count - 20) if architecture == "gemma3n" else 0)
     conv, state = _state(reading, architecture)
     layers = []
     for index in range(count):
@@ -168,10 +177,12 @@ class _Widths:
 
 def _windows(reading: Reading, architecture: str, count: int) -> tuple[int, ...]:
     """The window of each layer in tokens, 0 for the whole context, which is the safe side of an unknown pattern."""
-    window = reading.count("attention.sliding_window") or reading.count("attention.chunk_size")
+    window = _window(reading, architecture, count)
     whole = (0,) * count
     if not window or architecture in WHOLE or architecture not in KNOWN:
         return whole
+    if architecture in ALL_WINDOWED:
+        return (window,) * count
     listed = reading.flags("attention.sliding_window_pattern", count)
     if listed is not None:
         return tuple(window if flag else 0 for flag in listed)
@@ -180,6 +191,15 @@ def _windows(reading: Reading, architecture: str, count: int) -> tuple[int, ...]
         return whole
     full = 0 if architecture in FULL_LAYER_FIRST else period - 1
     return tuple(0 if index % period == full else window for index in range(count))
+
+
+def _window(reading: Reading, architecture: str, count: int) -> int:
+    if architecture == "exaone4" and count != 64:  # the small ones see everything
+        return 0
+    said = reading.count("attention.sliding_window", OWN_WINDOW.get(architecture, 0))
+    if architecture == "smallthinker" and not reading.has("attention.sliding_window"):
+        return 0
+    return OWN_WINDOW[architecture] if said and architecture in FIXED_WINDOW else said
 
 
 def _stateful(

@@ -16,6 +16,9 @@ _ROWS = {
 
 PLAIN = {"f32", "f16", "bf16"}
 
+_HEADS = {(size, size) for size in (40, 64, 72, 80, 96, 112, 128, 256, 512)} | {(192, 128), (320, 256), (576, 512)}
+"""Elements of keys and values for which CUDA has a kernel of flash attention (fattn.cu)."""
+
 _PADDING = 256  # cells of a cache come in such numbers
 
 
@@ -23,8 +26,8 @@ _PADDING = 256  # cells of a cache come in such numbers
 class Server:
     """How llama-server is started: ``-c``, ``-np``, ``-kvu``, ``-ctk/-ctv``, ``-fa``, ``-ub``.
 
-    ``total_tokens`` are shared by all slots. ``dequantizes`` is true where the GPU's attention needs a plain copy of a
-    quantized cache (CUDA and HIP).
+    ``total_tokens`` are shared by all slots. ``dequantizes`` is true where the GPU's attention needs an f16 copy of a
+    cache of another type than f16 (CUDA and HIP).
     """
 
     total_tokens: int
@@ -99,6 +102,13 @@ def layer_bytes(layer: Layer, server: Server) -> int:
     return layer.weights_bytes + kv_layer_bytes(layer, server) + state_layer_bytes(layer, server)
 
 
+def flash_attention_exists(shape: ModelShape) -> bool:
+    """Whether a GPU has flash attention for the heads of a model; without, all scores of a batch are kept."""
+    return all(
+        (layer.key_length, layer.value_length or layer.key_length * 8 // 9) in _HEADS for layer in shape.attention
+    )
+
+
 def _feed_forward(shape: ModelShape, layer: Layer) -> int:
     """Numbers per token that are alive at once in the feed-forward part of a layer."""
     if layer.expert:
@@ -127,7 +137,7 @@ def _attention(shape: ModelShape, layer: Layer, server: Server, cached: int) -> 
     """Queries and results of a layer's attention, and the plain copy of a quantized cache."""
     count = windowed_cells(layer.window, server) * cells(server)[1] if layer.window else cached
     plain = 2 * count * layer.kv_heads * (layer.key_length + layer.value_length)
-    copied = plain if server.dequantizes and server.kv_cache_type not in PLAIN else 0
+    copied = plain if server.dequantizes and server.kv_cache_type != "f16" else 0
     return 4 * max(1, server.ubatch_tokens) * (2 * shape.hidden + 2 * layer.heads * layer.key_length) + copied
 
 

@@ -7,7 +7,17 @@ every GPU free, and never shortens a context that was asked for.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.fit.llamacpp import PLAIN, Buffers, Server, buffers, layer_bytes, output_bytes, padded, partial
+from orchestrator.fit.llamacpp import (
+    PLAIN,
+    Buffers,
+    Server,
+    buffers,
+    flash_attention_exists,
+    layer_bytes,
+    output_bytes,
+    padded,
+    partial,
+)
 from orchestrator.fit.memory import MIB, Card, Machine, OllamaSettings
 from orchestrator.fit.shape import ModelShape
 
@@ -58,7 +68,7 @@ def server(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> Ser
     """How Ollama starts llama-server."""
     slots = parallel_of(shape, settings.parallel)
     total = max(1, context_of(shape, settings.context_tokens)) * slots
-    attention = settings.flash_attention is not False
+    attention = _attention(shape, settings, machine)
     plain = "f16" if settings.kv_cache_type not in PLAIN else settings.kv_cache_type
     return Server(
         total_tokens=total,
@@ -68,6 +78,19 @@ def server(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> Ser
         ubatch_tokens=min(settings.batch_tokens or batch_tokens(shape, total, attention, machine), total),
         dequantizes=bool(machine.cards),
     )
+
+
+def _attention(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> bool:
+    return settings.flash_attention is not False and (not machine.cards or flash_attention_exists(shape))
+
+
+def problem(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> str:
+    """Why llama-server would not start, whatever the memory; empty where it would."""
+    if settings.kv_cache_type in PLAIN or _attention(shape, settings, machine):
+        return ""
+    heads = sorted({layer.key_length for layer in shape.attention})
+    why = "is turned off" if settings.flash_attention is False else f"GPUs do not have for heads of {heads[-1]}"
+    return f"a {settings.kv_cache_type} cache needs flash attention, which {why}"
 
 
 def batch_tokens(shape: ModelShape, total_tokens: int, attention: bool, machine: Machine) -> int:

@@ -31,7 +31,8 @@ def wanted_bytes(shape: ModelShape, context_tokens: int, parallel: int = 1) -> i
 
 def before_the_change(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> str:
     """What changed for a model that spilled then and would not now; empty where nothing did, or is not known."""
-    if shape.architecture != "qwen2" or len(machine.cards) != 1 or settings.kv_cache_type != "f16":
+    plain = settings.kv_cache_type == "f16" and settings.flash_attention is not False
+    if shape.architecture != "qwen2" or len(machine.cards) != 1 or not plain:
         return ""
     free, total = machine.cards[0].free_mib * MIB, settings.context_tokens * settings.parallel
     then = wanted_bytes(shape, settings.context_tokens, settings.parallel)

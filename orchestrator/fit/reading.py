@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.fit.shape import MOST, MOST_LAYERS
+from orchestrator.spec.problems import printable
 
 
 class Reading:
@@ -49,9 +50,9 @@ class Reading:
         return tuple(bool(item) for item in value[:layers])
 
     def text(self, key: str) -> str:
-        """A text, empty where there is none."""
+        """A text that may be shown on a terminal, empty where there is none."""
         value = self._values.get(key)
-        return value if isinstance(value, str) else ""
+        return printable(value) if isinstance(value, str) else ""
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts, empty where there is none."""

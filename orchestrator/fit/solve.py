@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.fit.memory import GIB, MIB, Estimate, Largest, Lever, Machine, OllamaSettings, Settings, VllmSettings
+from orchestrator.fit.ollama import problem
 from orchestrator.fit.shape import ModelShape
 from orchestrator.fit.verdict import estimate
 from orchestrator.fit.vllm_cache import element_bits
@@ -110,12 +111,13 @@ def _lever(setting: str, value: str, context: int, freed: int) -> Lever:
 def _changes(shape: ModelShape, settings: Settings, machine: Machine) -> Iterator[tuple[str, str, Settings]]:
     """Single changes that may help: the spec's key, its value, and the settings with it."""
     if isinstance(settings, OllamaSettings):
-        yield from _ollama_changes(settings, machine)
+        changes = _ollama_changes(settings, machine)
+        yield from (change for change in changes if not problem(shape, change[2], machine))
     else:
         yield from _vllm_changes(shape, settings, machine)
 
 
-def _ollama_changes(settings: OllamaSettings, machine: Machine) -> Iterator[tuple[str, str, Settings]]:
+def _ollama_changes(settings: OllamaSettings, machine: Machine) -> Iterator[tuple[str, str, OllamaSettings]]:
     if settings.flash_attention is False:
         yield "flash_attention", "true", replace(settings, flash_attention=True)
     else:

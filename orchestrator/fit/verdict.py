@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orchestrator.fit import ollama, vllm, vllm_cache
-from orchestrator.fit.llamacpp import Buffers, buffers, draft_cache_bytes, kv_layer_bytes
+from orchestrator.fit.llamacpp import Buffers, buffers, draft_cache_bytes, flash_attention_exists, kv_layer_bytes
 from orchestrator.fit.memory import (
     GIB,
     MIB,
@@ -59,7 +59,7 @@ def _ollama(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> Es
     need_low, need_high = _sums(parts)
     free = _ollama_free(placement, machine)
     reserve = ollama.reserve_mib(shape, settings) * MIB * used if machine.cards else 0
-    verdict = _ollama_verdict(shape, placement, machine, need_low, need_high, free - reserve)
+    verdict = _ollama_verdict(shape, settings, machine, placement, (need_low, need_high), free - reserve)
     spilled = placement.moved if verdict in {"spills", "does not fit"} else 0
     doubts = (*shape.doubts, *_split_doubts(placement))
     cached = next(part.high_bytes for part in parts if part.name == "KV cache")
@@ -112,14 +112,21 @@ def _ollama_free(placement: ollama.Placement, machine: Machine) -> int:
 
 
 def _ollama_verdict(
-    shape: ModelShape, placement: ollama.Placement, machine: Machine, need_low: int, need_high: int, room: int
+    shape: ModelShape,
+    settings: OllamaSettings,
+    machine: Machine,
+    placement: ollama.Placement,
+    need: tuple[int, int],
+    room: int,
 ) -> Verdict:
     """On GPUs llama.cpp starts nearly always, and what has no room there goes to main memory."""
+    if ollama.problem(shape, settings, machine):
+        return "does not fit"
     if not machine.cards:
-        return _between(need_low, need_high, room)
+        return _between(*need, room)
     if placement.moved == 0:
         return "fits"
-    if len(machine.cards) == 1 and need_low <= room:
+    if len(machine.cards) == 1 and need[0] <= room:
         return "tight"
     needed = placement.moved + shape.embedding_bytes
     return "does not fit" if 0 < machine.ram_free_bytes < needed else "spills"
@@ -135,7 +142,10 @@ def _split_doubts(placement: ollama.Placement) -> tuple[str, ...]:
 
 
 def _ollama_notes(shape: ModelShape, settings: OllamaSettings, machine: Machine) -> tuple[str, ...]:
-    notes = []
+    problem = ollama.problem(shape, settings, machine)
+    notes = [problem] if problem else []
+    if machine.cards and not flash_attention_exists(shape):
+        notes.append("GPUs have no flash attention for the heads of this model: the context costs far more")
     if ollama.parallel_of(shape, settings.parallel) < settings.parallel:
         notes.append(f"Ollama serves {shape.architecture} models one request at a time")
     if ollama.context_of(shape, settings.context_tokens) < settings.context_tokens:
@@ -241,7 +251,7 @@ def _vllm_problems(shape: ModelShape, settings: VllmSettings, machine: Machine) 
 
 def _vllm_cpu(shape: ModelShape, settings: VllmSettings, machine: Machine) -> Estimate:
     """On a CPU: eager, 16 bits, and a KV cache of a given size."""
-    cache, tokens = vllm_cache.cache(shape, settings), settings.context_tokens
+    cache, tokens = vllm_cache.cache(shape, settings, cpu=True), settings.context_tokens
     space, needed = settings.cpu_kv_cache_bytes, cache.needed_bytes(tokens, settings.parallel)
     peak = vllm.activation(shape, settings)
     parts = (

@@ -10,6 +10,7 @@ from orchestrator.fit.memory import VllmSettings
 from orchestrator.fit.shape import Layer, ModelShape
 
 BLOCK_TOKENS = 16
+CPU_BLOCK_TOKENS = 128
 _STATE_BYTES, _CONV_BYTES = 4, 2
 
 _WIDTHS = {
@@ -75,15 +76,16 @@ def token_bytes(shape: ModelShape, layer: Layer, settings: VllmSettings) -> int:
     return -(-heads * (layer.key_length + layer.value_length) * element_bits(shape, settings.kv_cache_dtype) // 8)
 
 
-def cache(shape: ModelShape, settings: VllmSettings) -> Cache:
+def cache(shape: ModelShape, settings: VllmSettings, *, cpu: bool = False) -> Cache:
     """How the cache of a model is cut."""
+    least = CPU_BLOCK_TOKENS if cpu else BLOCK_TOKENS
     full = [token_bytes(shape, layer, settings) for layer in shape.attention if not layer.window]
     window = [token_bytes(shape, layer, settings) for layer in shape.attention if layer.window]
     states = [_state_bytes(layer, settings) for layer in shape.recurrent]
     if not window and not states:
-        return Cache(BLOCK_TOKENS * sum(full), BLOCK_TOKENS, 1 if full else 0, 0, 0, 0)
+        return Cache(least * sum(full), least, 1 if full else 0, 0, 0, 0)
     wide = max((*full, *window), default=0)
-    length = _block_tokens(wide, max(states, default=0))
+    length = _block_tokens(least, wide, max(states, default=0))
     page = max(length * wide, max(states, default=0))
     size = _group_size([count for count in (len(full), len(window), len(states)) if count])
     newest = max((layer.window for layer in shape.attention), default=0)
@@ -92,7 +94,7 @@ def cache(shape: ModelShape, settings: VllmSettings) -> Cache:
         block_tokens=length,
         full_groups=-(-len(full) // size),
         window_groups=-(-len(window) // size),
-        window_tokens=newest - 1 + settings.max_num_batched_tokens * _in_flight(settings),
+        window_tokens=newest - 1 + settings.max_num_batched_tokens * (1 if cpu else _in_flight(settings)),
         fixed_blocks=2 * -(-len(states) // size),  # one in use, one for the shared beginning of requests
     )
 
@@ -102,10 +104,10 @@ def _state_bytes(layer: Layer, settings: VllmSettings) -> int:
     return (layer.conv_elements * _CONV_BYTES + layer.state_elements * _STATE_BYTES) // shares
 
 
-def _block_tokens(token: int, state: int) -> int:
+def _block_tokens(step: int, token: int, state: int) -> int:
     """Tokens of a block: enough that a page of attention is no smaller than one of a state."""
     least = -(-state // token) if token else 0
-    return max(1, -(-least // BLOCK_TOKENS)) * BLOCK_TOKENS
+    return max(1, -(-least // step)) * step
 
 
 def _group_size(counts: list[int]) -> int:

@@ -37,6 +37,11 @@ class Diagnosis(BaseModel):
     context: tuple[str, ...] = ()
     """The lines around the telling one, and itself."""
 
+    @property
+    def certain(self) -> bool:
+        """Whether it is a cause that the table knows, neither a consequence nor only the first error."""
+        return self.id != UNKNOWN and self.rank == "cause"
+
 
 class _Match:
     """An entry that matches, and where."""
@@ -127,6 +132,18 @@ def explain(text: str, runtime: Runtime | None, version: str = "") -> Diagnosis 
         number=index + 1,
         context=_around(unprefixed(plain(text)).split("\n"), index),
     )
+
+
+def better(one: Diagnosis | None, other: Diagnosis | None) -> Diagnosis | None:
+    """The one that tells more: a cause before a consequence, and that before what is not known; else the first."""
+    known = [item for item in (one, other) if item is not None]
+    return min(known, key=lambda item: (item.id == UNKNOWN, not item.certain), default=None)
+
+
+def advice(why: str, remedy: str = "") -> str:
+    """What to do about a step that failed with these words; ``remedy`` where the table does not know them."""
+    known = diagnose(why, None)
+    return remedy if known is None or known.rank == "degraded" else f"{known.cause} {known.remedy}"
 
 
 _USELESS = re.compile(r"See (?:root cause|stack trace) (?:\(?above)|Traceback \(most recent call last\)")

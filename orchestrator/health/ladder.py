@@ -5,12 +5,12 @@ connections, resets, empty replies, 404 and 502/503 mean "not ready yet"; a serv
 meanwhile ends the wait at once, with its log explained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.errors import UnreachableError
 from orchestrator.health import entrance, probe
 from orchestrator.health.clock import Clock
-from orchestrator.health.diagnosis import explain
+from orchestrator.health.diagnosis import Diagnosis, better, explain
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.health.key import key_in, key_script
 from orchestrator.health.mask import mask
@@ -311,12 +311,23 @@ class _Climb:
             failed=fall.rung,
             phase=self.phase,
             log=tail(log, _EXCERPT_LINES),
-            diagnosis=explain(f"{fall.evidence}\n{log}", self.endpoint.runtime),
+            diagnosis=self._explained(fall, log),
         )
 
+    def _explained(self, fall: _Fell, log: str) -> Diagnosis | None:
+        """By the log; where that shows only consequences, by what else the host knows of the service's end."""
+        runtime, version = self.endpoint.runtime, self.endpoint.expected_version or ""
+        found = explain(f"{fall.evidence}\n{log}", runtime, version)
+        if not fall.read_log or (found is not None and found.certain):
+            return found
+        return better(found, explain(self._clean(self._read(self.service.evidence)), runtime, version))
+
     def _log(self) -> str:
+        return self._clean(self._read(lambda host: self.service.log_tail(host, _LOG_LINES)))
+
+    def _read(self, what: Callable[[Host], str]) -> str:
         try:
-            return self._clean(self.service.log_tail(self.host, _LOG_LINES))
+            return what(self.host)
         except UnreachableError:
             return ""
 

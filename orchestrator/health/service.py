@@ -39,3 +39,6 @@ class ServiceView(Protocol):
 
     def log_tail(self, host: Host, lines: int) -> str:
         """The last lines of its log, standard output and error in order, of its present and previous runs only."""
+
+    def evidence(self, host: Host) -> str:
+        """What the host knows of its last end besides its log: Docker's words, what the kernel killed."""

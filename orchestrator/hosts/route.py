@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from orchestrator.errors import UnreachableError
 from orchestrator.hosts import known_hosts
 from orchestrator.hosts.base import quote
+from orchestrator.hosts.private import refuse_shared
 from orchestrator.hosts.shell import Become
 
 if TYPE_CHECKING:
@@ -103,7 +104,10 @@ class Route:
     """Connections to the jump hosts and, last, to the host. ~/.ssh/config is honoured on the way."""
 
     def __init__(self, entry: Entry, *, known_hosts_file: Path | None = None, timeout: float = 10.0) -> None:
-        """``timeout`` is in seconds, for each hop. Raises UnreachableError when the way makes no sense."""
+        """``timeout`` is in seconds, for each hop.
+
+        Raises UnreachableError when the way makes no sense, RefusedError for a private key that others may read.
+        """
         from fabric import Config
         from paramiko.ssh_exception import SSHException
 
@@ -126,6 +130,9 @@ class Route:
                 why=str(error),
                 remedy=f"correct the address and jumps of {entry.name}, or ~/.ssh/config",
             ) from error
+        for hop in self.hops:  # the keys of ~/.ssh/config too, which ssh itself would leave unused
+            for name in hop.connect_kwargs.get("key_filename", []):
+                refuse_shared(Path(name).expanduser(), host=entry.name)
 
     def open(self, count: int | None = None) -> "paramiko.Transport | None":
         """Connect hop by hop (the first ``count`` of them); the last one's transport.

@@ -113,7 +113,7 @@ def _header(reader: "_Reader", size: int | None) -> GgufHeader:
     infos = _once((_tensor_info(reader) for _ in range(tensors)), "tensor")
     offset = _aligned(reader.position, _alignment(plain))
     found, end = _sized(infos, None if size is None else size - offset)
-    if size is not None and offset + end > size:
+    if size is not None and end and offset + end > size:
         raise _DamagedError(f"it has {size} of {offset + end} bytes")
     return GgufHeader(version, plain, found, offset, size or offset + end)
 

@@ -173,7 +173,7 @@ class Listing:
     @property
     def has_safetensors(self) -> bool:
         """Whether it can be served whole."""
-        return any(path.endswith(".safetensors") for path in self._siblings)
+        return any(path.endswith(".safetensors") and "/" not in path for path in self._siblings)
 
     def _gguf(self, chosen: select.GgufSet) -> ResolvedModel:
         return ResolvedModel(

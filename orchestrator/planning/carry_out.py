@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from orchestrator.errors import DeployError, ExitStatus, UnhealthyError, UnreachableError
+from orchestrator.errors import DeployError, ExitStatus, StoppedError, UnhealthyError, UnreachableError
 from orchestrator.facts import Layout, Scope
 from orchestrator.health.clock import Clock
 from orchestrator.health.ladder import check
@@ -14,7 +14,7 @@ from orchestrator.planning.generation import Generation, last_healthy, write_gen
 from orchestrator.planning.manifest import Manifest, write_manifest
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.recall import return_to
-from orchestrator.planning.stop import Heeding, Stop, StoppedError
+from orchestrator.planning.stop import Heeding, Stop
 from orchestrator.progress import Progress
 
 DEADLINE_S = {"ollama": 600.0, "vllm": 1800.0}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.health.clock import Clock
-from orchestrator.health.diagnosis import UNKNOWN, Diagnosis, explain, remarks
+from orchestrator.health.diagnosis import Diagnosis, better, explain, remarks
 from orchestrator.health.ladder import check
 from orchestrator.health.mask import mask
 from orchestrator.health.report import PORT_OPEN, HealthReport
@@ -48,16 +48,10 @@ def examine(host: Host, manifest: Manifest, *, expects_gpu: bool, progress: Prog
     detail = next((rung.detail for rung in report.rungs if rung.name == report.failed), "")
     diagnosis = report.diagnosis
     if report.failed == "running" or report.log:
-        evidence = host.run(service.evidence_script(), timeout=30).stdout
-        diagnosis = _better(diagnosis, explain(f"{detail}\n{mask(evidence)}\n{log}", runtime, version))
+        evidence = mask(service.evidence(host))
+        diagnosis = better(diagnosis, explain(f"{detail}\n{evidence}\n{log}", runtime, version))
     starting = report.failed == PORT_OPEN and diagnosis is None
     return Examination(manifest, "starting" if starting else "failing", detail, report, diagnosis)
 
 
 _ABOUT_GPUS = frozenset({"ollama-on-cpu", "ollama-no-gpu-found", "ollama-gpu-discovery-failed"})
-
-
-def _better(one: Diagnosis | None, other: Diagnosis | None) -> Diagnosis | None:
-    """The one that tells more: a cause before a symptom, and that before what is not known."""
-    known = [item for item in (one, other) if item is not None]
-    return min(known, key=lambda item: (item.id == UNKNOWN, item.rank != "cause"), default=None)

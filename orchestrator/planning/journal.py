@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from orchestrator.errors import DeployError, UnreachableError
+from orchestrator.errors import DeployError, StoppedError, UnreachableError
 from orchestrator.hosts.base import Host, quote
-from orchestrator.planning.stop import StoppedError
 from orchestrator.resources.files import run_or_fail
 
 _KEEP_LINES = 2000

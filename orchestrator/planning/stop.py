@@ -4,16 +4,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from orchestrator.errors import DeployError, ExitStatus
+from orchestrator.errors import StoppedError
 from orchestrator.progress import Progress, Task
 
 GO_ON = "run the same command again: it goes on from here"
-
-
-class StoppedError(DeployError):
-    """The user stopped the run. What is done is whole."""
-
-    status = ExitStatus.INTERRUPTED
 
 
 class Stop:

@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
@@ -78,7 +79,9 @@ class Converted(Resource):
                 on_line=lambda line: task.message(line.removeprefix("progress:").strip()),
             )
         if not result:
-            raise DeployError(f"cannot dequantize {self.source}", host=host.name, why=result.tail())
+            raise DeployError(
+                f"cannot dequantize {self.source}", host=host.name, why=result.tail(), remedy=advice(result.tail())
+            )
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Delete the folder, and what a run that was cut has left of it or at it."""

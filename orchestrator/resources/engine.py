@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.errors import DeployError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import Host
 
 
@@ -20,4 +21,4 @@ def explained(host: Host, what: str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except (DockerException, RequestException, HTTPError, OSError) as error:
-        raise DeployError(what, host=host.name, why=str(error), remedy=remedy) from error
+        raise DeployError(what, host=host.name, why=str(error), remedy=advice(str(error), remedy)) from error

@@ -5,6 +5,7 @@ import hashlib
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError, UnreachableError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import UNKNOWN, Host, Result, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
@@ -17,7 +18,8 @@ _SHOWN_BYTES = 65536  # a larger file is compared by digest only
 def run_or_fail(host: Host, what: str, script: str, *, timeout: float = 120, remedy: str = "") -> str:
     """Run a script that must succeed and return its standard output.
 
-    Raises DeployError with its last lines, UnreachableError when the connection is lost meanwhile.
+    Raises DeployError with its last lines, and what they mean where that is known, else ``remedy``; UnreachableError
+    when the connection is lost meanwhile.
     """
     result = host.run(script, timeout=timeout)
     if not result:
@@ -30,7 +32,7 @@ def failed(host: Host, what: str, result: Result, remedy: str = "") -> DeployErr
     if result.exited == UNKNOWN:
         again = "run the same command again: it goes on from here"
         return UnreachableError(what, host=host.name, why=result.tail(), remedy=again)
-    return DeployError(what, host=host.name, why=result.tail(), remedy=remedy)
+    return DeployError(what, host=host.name, why=result.tail(), remedy=advice(result.tail(), remedy))
 
 
 class Owned(Resource):

@@ -67,6 +67,7 @@ class ModelFiles(Resource):
             Origin(
                 part=file.path,
                 source=plain(file.url or file.local),
+                path=f"{self.path}/{file.path}",
                 pin=f"sha256:{file.sha256}" if file.sha256 else f"git-sha1:{file.git_sha1}",
             )
             for file in self.files

@@ -4,6 +4,7 @@ import json
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError, UnhealthyError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import Host, HttpRequest, quote
 from orchestrator.progress import Progress
 from orchestrator.resources.base import Fields, Observed, Resource
@@ -79,7 +80,8 @@ class OllamaModel(Resource):
         """Made on the host, from a GGUF of this content."""
         made = observed.fields.get("digest", "")
         here = f"manifest sha256:{made}" if made else ""
-        return (Origin(source=self.gguf, pin=f"sha256:{self.sha256}", here=here),)
+        blob = f"{self.store}/blobs/sha256-{self.sha256}"
+        return (Origin(source=self.gguf, path=blob, pin=f"sha256:{self.sha256}", here=here),)
 
     def command(self) -> str:
         """``ollama create``, after the weights are linked in by content."""
@@ -113,7 +115,12 @@ class OllamaModel(Resource):
         if result.exited == _NO_ANSWER:
             raise UnhealthyError("Ollama does not answer", host=host.name, why=result.tail(), remedy="deployctl logs")
         if not result:
-            raise DeployError(f"Ollama could not create the model {self.name}", host=host.name, why=result.tail())
+            raise DeployError(
+                f"Ollama could not create the model {self.name}",
+                host=host.name,
+                why=result.tail(),
+                remedy=advice(result.tail()),
+            )
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Ask Ollama to delete it; where the server is down, remove its manifest (weights go with the store)."""

@@ -10,16 +10,24 @@ class Origin(BaseModel):
 
     ``part`` names it where a resource has several. ``pin`` is what it was held against when it came
     (``sha256:…``, ``git-sha1:…``, ``recipe:…``), ``here`` what is seen on the host now, where that can be told;
-    both may be empty. ``unpinned`` says why it may be another thing next time; empty where it cannot.
+    both may be empty. ``path`` is the file on the host whose content the pin is the digest of, where it is one.
+    ``unpinned`` says why it may be another thing next time; empty where it cannot.
     """
 
     model_config = ConfigDict(frozen=True)
 
     part: str = ""
     source: str
+    path: str = ""
     pin: str = ""
     here: str = ""
     unpinned: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether what is here is known to be another thing than what was asked for."""
+        same_kind = self.pin.partition(":")[0] == self.here.partition(":")[0]
+        return bool(self.pin and self.here) and same_kind and self.pin != self.here
 
 
 def plain(source: str) -> str:

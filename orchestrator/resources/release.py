@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from orchestrator.errors import DeployError
+from orchestrator.health.diagnosis import advice
 from orchestrator.hosts.base import Host, quote
 from orchestrator.hosts.local import LocalHost
 from orchestrator.models.delivery import Delivery
@@ -13,6 +14,9 @@ from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 from orchestrator.resources.origin import Origin, plain
 from orchestrator.resources.scripts import script
+
+_GROWTH, _SLACK = 30, 64 << 20
+"""How many times its size an archive of programs may unpack to (real ones: two to four times), and bytes besides."""
 
 
 class Release(Resource):
@@ -79,10 +83,15 @@ class Release(Resource):
         )
         deliver(host, [item], progress=progress, mode=self.mode, controller=LocalHost())
         with progress.task(f"unpack {self.source.rsplit('/', 1)[-1]}"):
-            unpack = script("unpack", dest=self.path, archive=archive, binary=self.binary, sha256=self.sha256)
+            most = str(self.size * _GROWTH + _SLACK)
+            unpack = script(
+                "unpack", dest=self.path, archive=archive, binary=self.binary, sha256=self.sha256, most=most
+            )
             result = host.run(unpack, timeout=1800)
         if not result:
-            raise DeployError(f"cannot unpack {self.source}", host=host.name, why=result.tail())
+            raise DeployError(
+                f"cannot unpack {self.source}", host=host.name, why=result.tail(), remedy=advice(result.tail())
+            )
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Delete the directory, and what a run that failed has left beside it; end what still runs from it."""

@@ -55,6 +55,10 @@ class Service(Resource):
         """A script that prints what the host knows of its last end besides its log, in the words of who says it."""
         return XIDS
 
+    def evidence(self, host: Host) -> str:
+        """What that script prints."""
+        return host.run(self.evidence_script(), timeout=30).stdout
+
     def log_tail(self, host: Host, lines: int) -> str:
         """The last lines of its log."""
         return host.run(self.log_script(lines=lines, follow=False), timeout=30).stdout

@@ -73,7 +73,9 @@ class Unit(Service):
         """Enable it, and (re)start it when it is down or runs from other files than wanted."""
         name, mark = quote(self.name), quote(self.mark)
         fresh = observed.fields.get("active") is True and observed.fields.get("fingerprint") == self.fingerprint
-        start = "" if fresh else f"systemctl reset-failed {name} 2>/dev/null || true; systemctl restart {name}\n"
+        told = f"{{ journalctl --no-pager -q -o cat -n 4 -u {name} >&2; exit 1; }}"  # systemctl itself does not say why
+        restart = f"systemctl reset-failed {name} 2>/dev/null || true; systemctl restart {name} || {told}\n"
+        start = "" if fresh else restart
         script = (
             f'set -e\nmkdir -p "$(dirname {mark})"; systemctl enable --quiet {name}\n{start}'
             f"printf '%s' {quote(self.fingerprint)} > {mark}.part; mv -f {mark}.part {mark}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ class Server:
     url: str = ""
 
     @contextmanager
-    def running(self) -> Iterator[Server]:
+    def running(self, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
         """Serve on a port of loopback."""
         double = self
 
@@ -109,9 +110,11 @@ class Server:
                 return  # a client that goes away is part of some tests
 
         with Http(("127.0.0.1", 0), Handler) as server:
+            if tls is not None:
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
             thread = threading.Thread(target=server.serve_forever, args=(0.02,))
             thread.start()
-            self.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+            self.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/v1"
             try:
                 yield self
             finally:

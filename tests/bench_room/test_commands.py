@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import ssl
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -82,6 +85,20 @@ def test_an_endpoint_that_fails_under_load_alone_fails_the_command(server: Serve
     server.reply = lambda body: answer(body) if len(server.seen) < 3 else [delta("x"), DONE][:1]
     ran = deployctl("bench", server.url, *QUICK, cwd=tmp_path)
     assert ran.status == 1 and "answered no request of the load" in ran.err and "2 failed, cut" in ran.out
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_tls_is_checked_and_a_ca_of_ones_own_may_be_named(tmp_path: Path):
+    names = ["-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
+    subprocess.run([*words, "-keyout", "key.pem", "-out", "ca.pem"], cwd=tmp_path, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+    with Server().running(tls) as server:
+        refused = deployctl("bench", server.url, *QUICK, cwd=tmp_path)
+        assert refused.status == 1 and "certificate" in refused.err and "--ca-file" in refused.err
+        trusted = deployctl("bench", server.url, *QUICK, "--ca-file", "ca.pem", cwd=tmp_path)
+    assert trusted.status == 0, trusted.err
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "RefusedError": 4,
         "UnhealthyError": 5,
         "LockedError": 6,
+        "StoppedError": 130,
     }
 
 

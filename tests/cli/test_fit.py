@@ -97,6 +97,7 @@ def test_what_has_changed_since_is_said(fit) -> None:
     assert "Ollama before November 2025 counted 15943 MiB for this and left about 4 % on the CPU" in said
     assert "--gpu-mem 1.0 means all that is free" in said
     assert "(24576 fit for 1 request, not for 2)" in said
+    assert "before November" not in fit(MODEL, "--vram", "16GiB", "--no-flash-attention").out  # another case
 
 
 def test_two_slots_spill(fit) -> None:
@@ -182,6 +183,14 @@ def test_an_unknown_architecture_is_never_a_firm_yes(fit, tmp_path: Path) -> Non
     assert "estimate only: the architecture brandnew is not known" in ran.out
     assert "tight (estimate only)" in ran.out
     assert not re.search(r": fits,", ran.out)
+
+
+def test_a_model_s_own_words_move_no_cursor(fit, tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "evil.gguf", architecture="evil\x1b[2J\r\nollama: fits")
+    ran = fit(str(path), "--vram", "16GiB")
+    assert ran.status == 0
+    assert "evil\N{REPLACEMENT CHARACTER}[2J" in ran.out
+    assert not set("\x1b\r") & set(ran.out + ran.err)
 
 
 def test_what_is_free_counts_and_not_what_there_is(fit) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.doctor.audit import audit
+from orchestrator.doctor.audit import audit, hashed
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.models.resolved import ModelFile
 from orchestrator.planning.manifest import Entry, Manifest
@@ -106,3 +106,11 @@ def test_what_we_wrote_is_told_only_where_it_differs() -> None:
     assert looked(FILE, **FILE.wanted()) == ()
     (changed,) = looked(FILE, **{**FILE.wanted(), "sha256": OTHER})
     assert changed.origins == () and changed.drift is not None
+
+
+def test_a_file_that_was_hashed_again_is_what_it_was_or_not() -> None:
+    whole = looked(MODEL, **{"m.gguf": 7, "config.json": 3})
+    right = hashed(whole, {"/m/o/r/1/m.gguf": f"sha256:{SHA}", "/m/o/r/1/config.json": f"git-sha1:{GIT}"})
+    assert not right[0].replaced and right[0].origins[0].here == right[0].origins[0].pin
+    wrong = hashed(whole, {"/m/o/r/1/m.gguf": f"sha256:{OTHER}"})
+    assert wrong[0].replaced and wrong[0].drift is None

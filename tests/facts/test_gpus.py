@@ -36,7 +36,7 @@ def seen(host: ShellHost, folder: Path) -> Facts:
     return gather(host)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["h100-idle"])
+@pytest.mark.parametrize("name", ["h100-idle", "h100-busy"])
 def test_a_real_h100_is_the_same_by_nvidia_smi_as_it_was_by_nvml(host: ShellHost, name: str) -> None:
     facts = seen(host, RECORDED / name)
     nvml = [Gpu.model_validate(gpu) for gpu in json.loads((RECORDED / name / "nvml.json").read_text("utf-8"))]
@@ -131,12 +131,12 @@ def test_why_there_are_none(host: ShellHost, exits: int, says: str) -> None:
 
 def test_a_driver_that_hangs_holds_nothing_up(host: ShellHost, tmp_path: Path) -> None:
     """As an nvidia-smi in uninterruptible sleep, it outlives the limit: in a session of its own, no signal comes."""
-    host.program("nvidia-smi", f"echo $$ > {tmp_path}/pid; exec {shutil.which('setsid')} {shutil.which('sleep')} 600")
+    host.program("nvidia-smi", f"echo $$ >> {tmp_path}/pids; exec {shutil.which('setsid')} {shutil.which('sleep')} 600")
     run = host.run
     host.run = lambda script, **options: run(script.replace("limit 15 sh", "limit 0.5 sh"), **options)  # type: ignore[method-assign]
     facts = gather(host, scope="user")  # type: ignore[arg-type]
-    pid = int((tmp_path / "pid").read_text())
-    os.kill(pid, signal.SIGKILL)  # fails where it has not been there to the end
+    for pid in (tmp_path / "pids").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)  # fails where it has not been there to the end
     assert (facts.gpus, facts.gpu_problem) == ((), "nvidia-smi does not answer within 15 s")
 
 

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from orchestrator.fit import vllm
-from orchestrator.fit.memory import GIB, Card, Machine, VllmSettings
+from orchestrator.fit.memory import GIB, MIB, Card, Machine, VllmSettings
 from orchestrator.fit.ollama import CONTEXT_HIGH_MIB, CONTEXT_LOW_MIB
 from orchestrator.fit.verdict import estimate
 from orchestrator.fit.vllm_cache import cache
@@ -83,6 +83,18 @@ def test_the_longest_context_that_vllm_itself_worked_out() -> None:
     assert blocks.request_bytes(131072) == 16 * GIB
     room = round(6.04 * GIB)
     assert blocks.needed_bytes(49440, 1) <= room < blocks.needed_bytes(49440 + 2 * 16 + 1, 1)
+
+
+def test_caches_of_real_servers_on_a_cpu() -> None:
+    """vLLM 0.32: "auto" made 10112 tokens of 20 MiB for a tiny model; Gemma 3 270M got 7178 tokens in 64 MiB."""
+    tiny = configs.shape(
+        model_type="qwen2", layers=4, hidden=256, heads=4, kv=2, width=64, wide=512, vocabulary=1000, context=32768
+    )
+    blocks = cache(tiny, VllmSettings(), cpu=True)
+    assert blocks.needed_bytes(10112, 1) <= 20 * MIB < blocks.needed_bytes(10113, 1)
+    assert blocks.concurrency(20 * MIB, 10112) * 10112 == 10240
+    windows = cache(models.gemma3_270m(), VllmSettings(4096, max_num_batched_tokens=1024), cpu=True)
+    assert int(windows.concurrency(64 * MIB, 4096) * 4096) == 7178
 
 
 def test_what_programs_see_of_a_card() -> None:

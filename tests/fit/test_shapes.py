@@ -87,6 +87,29 @@ class TestGguf:
         assert kinds(shape) == expected
         assert shape.certain, shape.doubts
 
+    @pytest.mark.parametrize(
+        ("arch", "blocks", "more", "window"),
+        [
+            ("gemma2", 12, {}, 4096),
+            ("llama4", 12, {}, 8192),
+            ("llama4", 12, {"attention__sliding_window": 0}, 0),
+            ("smallthinker", 12, {"attention__sliding_window": 512}, 4096),
+            ("exaone4", 64, {}, 4096),
+            ("exaone4", 30, {"attention__sliding_window": 4096}, 0),
+            ("exaone-moe", 12, {}, 128),
+            ("gemma3", 12, {}, 0),
+        ],
+    )
+    def test_windows_that_the_engine_knows(self, arch: str, blocks: int, more: dict[str, Any], window: int) -> None:
+        shape = gguf(arch, **{"block_count": blocks, **more})
+        assert max(windows(shape)) == window
+
+    def test_lfm2_attends_in_windows_only(self) -> None:
+        shape = gguf(
+            "lfm2", attention__head_count_kv=[0, 0, 2] * 4, shortconv__l_cache=3, attention__sliding_window=512
+        )  # fmt: skip
+        assert kinds(shape) == "ssw" * 4
+
     def test_windows_that_the_file_lists(self) -> None:
         shape = published_gemma4()
         assert windows(shape) == [1024, 1024, 0] * 4
@@ -97,6 +120,7 @@ class TestGguf:
         shape = gguf("gemma3n", attention__sliding_window=512, attention__shared_kv_layers=5)
         assert kinds(shape).endswith("-----")
         assert sum(layer.kv_heads > 0 for layer in shape.layers) == 7
+        assert kinds(gguf("gemma3n", block_count=35, attention__sliding_window=512)).count("-") == 15
 
     def test_experts(self) -> None:
         shape = gguf(

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.fit.cards import card_named, idle_card
 from orchestrator.fit.memory import GIB, MIB, Card, Machine, OllamaSettings, VllmSettings
 from orchestrator.fit.past import wanted_bytes
+from orchestrator.fit.shape import ModelShape
 from orchestrator.fit.solve import adapted, largest, largest_context, levers
 from orchestrator.fit.verdict import estimate
 from tests.fit import configs, models
@@ -193,6 +194,32 @@ def test_ollama_chooses_the_batch_by_the_context(total: int, batch: int) -> None
 def test_ollama_steps_the_batch_down_where_memory_is_short() -> None:
     assert estimate(QWEN, OllamaSettings(CONTEXT), SIXTEEN).batch_tokens == 512
     assert estimate(QWEN, OllamaSettings(CONTEXT), machine(48000, total=49140)).batch_tokens == 1024
+
+
+def test_heads_without_flash_attention_cost_more_and_allow_no_narrow_cache() -> None:
+    """Keys of 120 elements: llama.cpp keeps all scores of a batch on a GPU, and does not start with q8_0."""
+    odd, large = models.plain("llama", flat("Q4_K"), 24, 3840, 32, 8, 120, 10240, 32000), machine(22000, total=24564)
+    usual = models.plain("llama", flat("Q4_K"), 24, 4096, 32, 8, 128, 10240, 32000)
+    computes = [
+        next(part.high_bytes for part in estimate(shape, OllamaSettings(32768), large).parts if part.name == "compute")
+        for shape in (odd, usual)
+    ]
+    assert computes[0] > 5 * computes[1]
+    found = estimate(odd, OllamaSettings(8192, kv_cache_type="q8_0"), large)
+    assert found.verdict == "does not fit"
+    assert any("heads of 120" in note for note in found.notes)
+    assert not [lever for lever in levers(odd, OllamaSettings(32768), large) if lever.setting == "kv_cache_type"]
+    assert estimate(odd, OllamaSettings(8192, kv_cache_type="q8_0"), Machine((), 0, 64 * GIB)).verdict == "fits"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [models.deepseek_v2_lite(flat("Q4_K")), models.gemma3_12b(), models.gpt_oss_20b(flat("Q4_K")), QWEN],
+    ids=["latent", "256", "64", "128"],
+)
+def test_usual_heads_have_flash_attention(shape: ModelShape) -> None:
+    asked = OllamaSettings(4096, kv_cache_type="q8_0")
+    assert estimate(shape, asked, machine(80000, total=81559)).verdict == "fits"
 
 
 def test_ollama_serves_some_models_one_request_at_a_time() -> None:

@@ -146,9 +146,10 @@ class Gate:
         one = next(iter(self.sites.values())).gateway
         words = [one.program.path, "run", "--config", one.caddyfile, "--adapter", "caddyfile"]
         environment = {"PATH": os.environ["PATH"], "HOME": one.data, "XDG_DATA_HOME": one.data}
+        told, self._ended = len(self.log), False
         self.process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
-        self.wait_for('"msg":"serving initial configuration"')
+        self.wait_for('"msg":"serving initial configuration"', told)
 
     def wait_for(self, text: str, since: int = 0) -> str:
         """The first line of the gateway's log after ``since`` lines that holds the text."""

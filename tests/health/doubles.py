@@ -112,9 +112,10 @@ class LoopbackHost(ScriptedHost):
 class FakeService:
     """States in turn, the last one for ever, and logs likewise."""
 
-    def __init__(self, *states: ServiceState, logs: list[str] | None = None) -> None:
+    def __init__(self, *states: ServiceState, logs: list[str] | None = None, evidence: str = "") -> None:
         self.states = list(states) or [ServiceState(running=True)]
         self.logs = logs or [""]
+        self.known = evidence
 
     def state_script(self) -> str:
         return ":"
@@ -127,6 +128,9 @@ class FakeService:
 
     def log_tail(self, host: Host, lines: int) -> str:
         return self.logs.pop(0) if len(self.logs) > 1 else self.logs[0]
+
+    def evidence(self, host: Host) -> str:
+        return self.known
 
 
 class Heard(Quiet):

@@ -339,3 +339,14 @@ def test_a_key_that_an_engine_repeats_is_masked_everywhere() -> None:
     assert "you sent ***" in "\n".join(lines(report))
     talkative, _ = run(script(chat=[said(f"the key is {KEY}"), said(KEY)]))
     assert "***" in talkative.answer_text
+
+
+def test_where_the_log_tells_no_cause_the_host_may_know_it() -> None:
+    killed = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task=python3,pid=7,uid=0"
+    for log, expected in (
+        ("Loading weights", "out-of-memory-limit"),
+        ("Worker proc VllmWorker-0 died unexpectedly", "out-of-memory-limit"),
+        ("Failed to import Ray", "ray-missing"),
+    ):
+        report, _ = run(script(), FakeService(DOWN, logs=[log], evidence=killed))
+        assert report.diagnosis is not None and report.diagnosis.id == expected

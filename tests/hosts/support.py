@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -115,6 +116,13 @@ class Controller:
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         base = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         return {**base, "DEPLOYCTL_KNOWN_HOSTS": str(self.known_hosts), **self.env, **more}
+
+
+def exposure(machine: Machine, unit: str) -> float:
+    """What the machine's systemd thinks of a unit that it runs: 0 is locked up, 10 is open."""
+    told = machine.exec(f"systemd-analyze security --no-pager {unit} || true")
+    (score,) = re.findall(rf"exposure level for {re.escape(unit)}: ([0-9.]+)", told)
+    return float(score)
 
 
 def give_wheels(machine: Machine, *requirements: str) -> None:

@@ -14,6 +14,7 @@ from tests.doubles.gguf import write_gguf
 from tests.doubles.hub import FakeHub
 from tests.doubles.ollama.archive import make_archive
 from tests.hosts.support import Controller, Run, give_wheels
+from tests.lab.images import OPW_PASSWORD
 from tests.lab.machines import Machine
 
 pytestmark = pytest.mark.hosts
@@ -108,6 +109,17 @@ def test_a_user_without_root(deployctl: Controller, hub: FakeHub, second_machine
     assert level == "fail" and "permission denied" in what
 
 
+@pytest.mark.parametrize("user", ["op", "opw"])
+def test_root_by_sudo(deployctl: Controller, hub: FakeHub, second_machine: Machine, user: str) -> None:
+    deployctl.knows([second_machine], user=user)
+    try:
+        run = deployctl("doctor", "--host", "gpu02", "--json", env={"DEPLOYCTL_SUDO_PASSWORD": OPW_PASSWORD})
+    finally:
+        deployctl.knows([second_machine])
+    assert about(examined(run)["gpu02"], "root") == [("ok", f"by sudo, as {user}")]
+    assert OPW_PASSWORD not in run.text
+
+
 def test_a_host_that_is_not_there_hides_no_other(deployctl: Controller, hub: FakeHub) -> None:
     run = deployctl("doctor", "--host", "gpu02", "--host", "root@127.0.0.1:1", "--json").ended(3)
     assert list(examined(run)) == ["gpu02"]
@@ -146,6 +158,14 @@ def test_the_audit_says_whence_and_by_which_hash_and_finds_what_was_changed(
 
     found = examined(deployctl("doctor", "ollama", "--host", "gpu02", "--json"))["gpu02"]
     assert about(found, "ports") == [("ok", "11434 is the deployment ollama's")]
+
+    again = deployctl("doctor", "--audit", "--rehash", "--host", "gpu02", "--json").ended(0).json()
+    (model,) = next(item["origins"] for item in again["deployments"][0]["resources"] if item["kind"] == "model-files")
+    assert model["here"] == model["pin"]
+    machine.exec(f"printf X | dd of='{model['path']}' bs=1 seek=100 conv=notrunc status=none")  # the size stays
+    deployctl("doctor", "--audit", "--host", "gpu02").ended(0)
+    damaged = deployctl("doctor", "--audit", "--rehash", "--host", "gpu02").ended(4)
+    assert f"✗ model {model['path']}" in damaged.stdout and "but here it is sha256:" in damaged.stdout
 
     machine.exec("echo '# by hand' >> /etc/deployctl/ollama/Modelfile")
     changed = deployctl("doctor", "--audit", "--host", "gpu02").ended(4)

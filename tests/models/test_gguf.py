@@ -83,6 +83,11 @@ def test_what_a_model_does_not_say_is_empty() -> None:
     assert (header.version, header.architecture, header.file_type, header.metadata) == (2, "", "", {})
 
 
+def test_without_tensors_the_padding_may_be_missing() -> None:
+    bare = b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
+    assert read_header(io.BytesIO(bare), len(bare)).size == len(bare)
+
+
 def test_the_content_begins_where_the_file_s_alignment_says() -> None:
     odd = gguf(pair("general.alignment", 4, number(4096)))
     assert read_header(io.BytesIO(odd)).data_offset == 4096

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -36,10 +37,12 @@ def member(name: str, data: bytes = b"x", **more: object) -> tuple[tarfile.TarIn
 
 def release(folder: Path, *members: tuple[tarfile.TarInfo, bytes], name: str = "ollama.tgz") -> Release:
     """A release from an archive of these members, beside the usual program."""
-    archive = folder / name
-    with tarfile.open(archive, "w:gz") as tar:
+    archive, packed = folder / name, io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for info, data in (member("bin/ollama", PROGRAM), *members):
             tar.addfile(info, io.BytesIO(data) if info.isreg() else None)
+    pack = ["zstd", "-q"] if name.endswith(".zst") else ["gzip"]
+    archive.write_bytes(subprocess.run(pack, input=packed.getvalue(), capture_output=True, check=True).stdout)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     (folder / "opt").mkdir(exist_ok=True)
     return Release(
@@ -90,6 +93,13 @@ HOSTILE = {
     "an upward name behind an arrow": member("x -> y/../../../owned"),
     "a link with an arrow in its name": member("x -> safe", b"", type=tarfile.SYMTYPE, linkname="/etc"),
     "an upward name behind a line break": member("x\n../../owned"),
+    "an upward name behind an owner with spaces": member("../owned", uname="x 1 2026-01-01 00:00 y"),
+    "a link outside behind an owner with spaces": member(
+        "l", b"", type=tarfile.SYMTYPE, linkname="/etc", uname="a b", gname="c -> d"
+    ),
+    "a block device": member("d", b"", type=tarfile.BLKTYPE, devmajor=8, devminor=0),
+    "a hard link upward": member("h", b"", type=tarfile.LNKTYPE, linkname="../../inner/opt"),
+    "a link to the folder above": member("lib/l", b"", type=tarfile.SYMTYPE, linkname=".."),
 }
 
 
@@ -98,13 +108,24 @@ def test_an_archive_that_leads_outside_is_refused_whole(
     bench: Bench, tmp_path: Path, bad: tuple[tarfile.TarInfo, bytes]
 ) -> None:
     (tmp_path / "inner").mkdir()
-    resource = release(tmp_path / "inner", bad)
-    with pytest.raises(DeployError):
+    resource = release(tmp_path / "inner", bad, name="ollama.tar.zst")
+    with pytest.raises(DeployError) as failed:
         bench.apply(resource)
+    assert "unpack" in failed.value.what and failed.value.why
     assert not bench.see(resource).exists
     assert not Path(resource.path).exists()
     assert not (tmp_path / "owned").exists()
     assert not (tmp_path / "inner" / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["bomb.tgz", "bomb.tar.zst"])
+def test_an_archive_that_grows_without_measure_is_not_unpacked(bench: Bench, tmp_path: Path, name: str) -> None:
+    bomb = release(tmp_path, *(member(f"zeros{number}", bytes(32 << 20)) for number in range(4)), name=name)
+    assert bomb.size < 1 << 20
+    with pytest.raises(DeployError) as failed:
+        bench.apply(bomb)
+    assert "in an archive of this size" in failed.value.why
+    assert sum(path.stat().st_size for path in (tmp_path / "opt").rglob("*")) < 2 << 20
 
 
 def test_modes_of_an_archive_give_nobody_more_than_reading(bench: Bench, tmp_path: Path) -> None:

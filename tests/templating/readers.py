@@ -87,15 +87,24 @@ def systemd_verifies(files: Mapping[str, str], unit: str) -> str:
 
 def exposure(text: str) -> float:
     """The score of `systemd-analyze security`: 0 is locked up, 10 is open."""
+    found = re.search(r"exposure level for scored\.service: ([0-9.]+)", _security(text))
+    assert found
+    return float(found[1])
+
+
+def not_locked_up(text: str) -> list[str]:
+    """The settings that `systemd-analyze security` marks."""
+    return [line.split()[1] for line in _security(text).splitlines() if line.startswith("✗")]
+
+
+def _security(text: str) -> str:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze on this machine")
     with folder_for_all() as folder:
         _write(folder, {"scored.service": text})
         command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(folder / "scored.service")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    found = re.search(r"exposure level for scored\.service: ([0-9.]+)", done.stdout)
-    assert found, done.stdout + done.stderr
-    return float(found[1])
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+    return done.stdout + done.stderr
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

@@ -6,5 +6,5 @@ reload_gateway() {
   grep -q 'connection refused' "$1" && return 0 # a socket that a killed gateway has left
   return 1
 }
-# The last line of what Caddy says, which is the one with the reason.
-told() { grep -v '^{' "$1" | tail -n 3 >&2; }
+# The reasons in what Caddy says, which are lines of JSON.
+told() { sed -n '/"level":"error"/!d; s/.*"msg":"\(.*\)"}$/\1/; s/\\"/"/g; p' "$1" | tail -n 3 >&2; }

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.hosts.ollama.conftest import FILE, HOST, NAME, TOKEN, Box, chat, kinds
-from tests.hosts.support import Run
+from tests.hosts.support import Run, exposure
 from tests.lab import snapshot as snapshots
 
 pytestmark = pytest.mark.hosts
@@ -61,6 +61,7 @@ def test_the_unit_runs_hardened_from_what_was_asked_for(box: Box):
     assert box.unit("ActiveState", "UnitFileState", "User") == ["active", "enabled", "ollama"]
     verified = box.machine.exec(f"systemd-analyze verify --man=no /etc/systemd/system/{UNIT} 2>&1")
     assert verified == ""
+    assert exposure(box.machine, UNIT) <= 3.0
     (environment,) = box.unit("Environment")
     wanted = ("OLLAMA_NUM_PARALLEL=2", "OLLAMA_KEEP_ALIVE=7m", "OLLAMA_CONTEXT_LENGTH=2048", f"OLLAMA_MODELS={STORE}")
     assert set(wanted) < set(environment.split())

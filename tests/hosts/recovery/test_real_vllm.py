@@ -1,4 +1,4 @@
-"""The real vLLM: killed while it dequantizes, where a folder that looks whole and is not would be served."""
+"""The real vLLM: killed while it dequantizes, and returned from when it does not start."""
 
 from __future__ import annotations
 
@@ -42,3 +42,23 @@ def test_killed_while_it_dequantizes(machine: Machine, up: tuple[Controller, lis
     machine.exec("timeout 60 sh -c 'until [ $(docker ps --all --quiet | wc -l) = 1 ]; do sleep 0.2; done'")
     folders = machine.exec(f"ls {MODELS}/local/*").split()
     assert not [name for name in folders if ".part" in name], folders
+
+
+def test_a_context_that_it_refuses_is_returned_from(machine: Machine, up: tuple[Controller, list[str]]):
+    """It dies at its start, at the end of its log and with exit status 0; what served before serves again."""
+    deployctl, words = up
+    deployctl(*words, timeout_s=580).ended(0)
+    run = deployctl(*words, "--max-model-len", "999999", timeout_s=580).ended(5)
+    (deployment,) = run.json()["deployments"]
+    assert (deployment["health"]["healthy"], deployment["returned"]["health"]["healthy"]) == (False, True)
+    assert "--max-model-len 8192" in deployment["health"]["diagnosis"]["remedy"]
+    assert "returning to generation 1" in run.stderr
+    body = json.dumps({"model": "smol", "messages": [{"role": "user", "content": "What is the capital of France?"}]})
+    url = "http://127.0.0.1:5007/v1/chat/completions"
+    answer = machine.exec(f"curl -fsS {url} -H 'Content-Type: application/json' -d @-", stdin=body)
+    assert "Paris" in answer, answer
+    (shown,) = deployctl("status", "--host", machine.name, "--json").ended(0).json()["deployments"]
+    assert (shown["state"], shown["drift"], shown["generation"]) == ("serving", [], 3)
+    listed = deployctl("history", "killed", "--host", machine.name, "--json").ended(0).json()["generations"]
+    assert [item["healthy"] for item in listed] == [True, False, True]
+    assert "999999" in listed[1]["evidence"] and "8192" in listed[1]["evidence"]

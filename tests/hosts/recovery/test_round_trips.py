@@ -1,4 +1,4 @@
-"""What a run that finds nothing to do asks of a host, counted by the host's own sshd: what users of SSH feel as time."""
+"""What a run that finds nothing to do asks of a host, counted by its own sshd: what users of SSH feel as time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def loud(clean: Rig) -> Rig:
 
 @pytest.mark.parametrize("runtime", ["ollama", "vllm"])
 def test_a_run_that_changes_nothing(loud: Rig, runtime: str) -> None:
-    """One login. Who am I, the lock and a look; the comparison; the service's state and key; all of the health check."""
+    """One login: who am I, the lock and a look; the comparison; the state and the key; all of the health check."""
     loud.up(runtime).ended(0)
     words = [runtime, *loud.words[runtime]]
     for verb, most in (("up", 4), ("plan", 2)):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.spec.catalogue import choose_vllm
-from tests.hosts.support import WHEELS, Run, give_wheels
+from tests.hosts.support import WHEELS, Run, exposure, give_wheels
 from tests.hosts.vllm.conftest import HOST, Box
 from tests.lab import snapshot as snapshots
 from tests.lab.lab import VLLM_IN_MACHINES
@@ -84,6 +84,7 @@ def test_the_engine_runs_confined_as_an_account_of_its_own(able: Box, first: Run
         "Restart=always",
         "User=vllm",
     ]
+    assert exposure(able.machine, UNIT) <= 3.0
     owners = able.machine.exec("ps -o user= -p $(systemctl show -p MainPID --value deployctl-vllm)").split()
     assert owners == ["vllm"]
     log = able.deployctl("logs", "vllm", "--host", HOST, "-n", "400").stdout
