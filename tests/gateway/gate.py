@@ -45,7 +45,7 @@ PAST = 1
 @once
 def caddy() -> Path:
     """The pinned Caddy, fetched by the product itself and kept between runs."""
-    resource = _gateway(Path("/nonexistent"), "ollama", {}).program
+    resource = gateway_for("ollama", {}).program
     wanted = unpacked.Wanted(
         name="caddy",
         source=resource.source,
@@ -103,7 +103,7 @@ class Gate:
         port = self.sites[name].port if name in self.sites else free_port()
         settings = {f"{runtime}.name": name, f"{runtime}.port": port, f"{runtime}.engine_port": upstream}
         more = {key if "." in key else f"gateway.{key}": value for key, value in values.items()}
-        gateway = _gateway(self.folder, runtime, {**settings, **more}, self.renderer)
+        gateway = gateway_for(runtime, {**settings, **more}, self.folder, self.renderer)
         resources = [item for item in gateway.after() if isinstance(item, Directory | File | GatewayKeys | GatewaySite)]
         resources = [item for item in resources if item.path.startswith((gateway.config, gateway.data))]
         keys = next(item for item in resources if isinstance(item, GatewayKeys))
@@ -163,6 +163,12 @@ class Gate:
         assert line, f"the gateway ended: {self.log}"
         return line
 
+    def root_certificate(self, *names: str) -> Path:
+        """The root of ``tls: internal``, once certificates for these names are there."""
+        for name in names:
+            self.wait_for(f'"msg":"certificate obtained successfully","identifier":"{name}"')
+        return Path(next(iter(self.sites.values())).gateway.data, "caddy", "pki", "authorities", "local", "root.crt")
+
     def adapted(self) -> Any:
         """The configuration as Caddy understands it."""
         return json.loads(self.tell("adapt", "--config", next(iter(self.sites.values())).gateway.caddyfile))
@@ -213,7 +219,10 @@ def gate(renderer: Renderer | None = None) -> Iterator[Gate]:
             made.stop()
 
 
-def _gateway(home: Path, runtime: str, values: dict[str, Any], renderer: Renderer | None = None) -> GatewayFor:
+def gateway_for(
+    runtime: str, values: dict[str, Any], home: Path = Path("/nonexistent"), renderer: Renderer | None = None
+) -> GatewayFor:
+    """The gateway that the product wants, for those values of the spec, on a host that is the folder ``home``."""
     user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
     places = {"state": "state", "config": "config", "data": "data", "opt": "opt"}
     layout = Layout(scope="user", **{name: f"{home}/{part}" for name, part in places.items()})
