@@ -81,14 +81,19 @@ class Planner:
         runtimes: tuple[str, ...],
         prepared: "Future[dict[str, Resolver]]",
     ) -> Work:
-        from orchestrator.planning.deploy import plan, want
+        from orchestrator.planning.beside import planned
+        from orchestrator.planning.deploy import want
 
         progress = self.session.console.for_host(host.name)
-        resolver = prepared.result()[host.name]
-        wanted = [want(spec, runtime, seen, resolver, self.session.templates) for runtime in runtimes]
-        for deployment in wanted:
-            for note in deployment.notes:
+        resolver, templates = prepared.result()[host.name], self.session.templates
+        wanted = {runtime: want(spec, runtime, seen, resolver, templates) for runtime in runtimes}
+        plans = [
+            planned(host, spec, runtime, seen, resolver, templates, deployment)
+            for runtime, deployment in wanted.items()
+        ]
+        for made in plans:
+            for note in made.deployment.notes:
                 progress.note(note)
-            for warning in deployment.warnings:
+            for warning in made.deployment.warnings:
                 progress.warn(warning)
-        return Work(host, seen, [plan(host, deployment, seen) for deployment in wanted])
+        return Work(host, seen, plans)

@@ -1,10 +1,11 @@
 """The endpoint: where clients reach a deployment, and where its host does."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Runtime = Literal["ollama", "vllm"]
+Place = Annotated[str, Field(pattern=r"^[^/\s]+:[0-9]{1,5}$")]
 
 
 class Gateway(BaseModel):
@@ -15,7 +16,7 @@ class Gateway(BaseModel):
     url: str
     """Base URL as clients name it, without ``/v1``: ``https://llm.example.org:5000``."""
 
-    connect: str
+    connect: Place
     """The ``ADDRESS:PORT`` at which the host itself finds it: ``127.0.0.1:5000``."""
 
     tls: Literal["none", "internal", "acme", "files"] = "none"
@@ -35,7 +36,7 @@ class Endpoint(BaseModel):
     url: str
     """As clients use it, ``/v1`` included: ``http://127.0.0.1:5000/v1``."""
 
-    probe_url: str
+    probe_url: Annotated[str, Field(pattern=r"^http://[^/\s]+:[0-9]{1,5}$")]
     """Base of the engine itself, reachable *on* the host, without ``/v1``: ``http://127.0.0.1:15000``."""
 
     gateway: Gateway | None = None

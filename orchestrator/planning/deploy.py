@@ -66,8 +66,13 @@ def survey(host: Host, scope: Scope | None, ask: Ask | None = None) -> Survey:
     return seen
 
 
-def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: Path | None) -> Deployment:
-    """What a runtime needs on a host that looks like this. Raises RefusedError, UsageError, DeployError."""
+def want(
+    spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: Path | None, *, other_copy: bool = False
+) -> Deployment:
+    """What a runtime needs on a host that looks like this. Raises RefusedError, UsageError, DeployError.
+
+    ``other_copy`` asks for an engine that can run beside the one that is there, under another name and port.
+    """
     section = spec.for_runtime(runtime)
     mine = seen.manifest(section.name)
     if mine is not None and mine.runtime != runtime:
@@ -92,6 +97,7 @@ def want(spec: Spec, runtime: str, seen: Survey, resolver: Resolver, templates: 
         gateway_archive=resolver.gateway_archive() if section.expose == "gateway" else None,
         vendor_before=_vendor_before(mine, seen.facts),
         previous=running.summary if running else {},
+        copy_number=int(running.summary.get("copy", "0") if running else "0") ^ int(other_copy),
         renderer=Renderer(templates),
     )
     wanted = {"ollama": ollama.wanted, "vllm": vllm.wanted}[runtime]

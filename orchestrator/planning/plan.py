@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.planning.generation import part_addresses, still_kept
 from orchestrator.planning.manifest import Entry, Kept, Manifest, last_made_first, owned_elsewhere
 from orchestrator.resources.base import Difference, Observed
+from orchestrator.resources.container import Container
 from orchestrator.resources.files import Content, Directory
 from orchestrator.resources.registry import AnyResource
 from orchestrator.resources.service import Service
@@ -65,9 +66,9 @@ def make_plan(
     """Compare. ``observed`` covers the wanted resources and those of the deployment's manifest, by address.
 
     Of what an earlier run applied and is no longer wanted, services and their files go first: what takes their place
-    may need the same port or name. Engines, models and directories go once all else is done, so that a run that fails
-    has destroyed nothing, and only where no kept generation needs them. What others made is never changed:
-    ``foreign`` tells it.
+    may need the same port or name, unless it is made to start beside them. Engines, models and directories go once all
+    else is done, so that a run that fails has destroyed nothing, and only where no kept generation needs them. What
+    others made is never changed: ``foreign`` tells it.
     """
     mine = next((manifest for manifest in manifests if manifest.name == deployment.name), None)
     shared = owned_elsewhere(manifests, deployment.name)
@@ -81,7 +82,7 @@ def make_plan(
         if entry.removable and entry.resource.address not in shared and entry not in retained
     ]
     changes = _compare_all(deployment.resources, observed, {change.resource.address for change in removals})
-    first = [change for change in removals if isinstance(change.resource, Service | Content)]
+    first = [change for change in removals if _in_the_way(change.resource, deployment)]
     last = [change for change in removals if change not in first]
     return Plan(
         host=host,
@@ -95,6 +96,12 @@ def make_plan(
         kept=kept,
         retained=retained,
     )
+
+
+def _in_the_way(resource: AnyResource, deployment: Deployment) -> bool:
+    """Whether it must go before what takes its place can come: but for an engine beside which the new one starts."""
+    beside = any(isinstance(item, Container) and item.beside(resource) for item in deployment.resources)
+    return isinstance(resource, Service | Content) and not beside
 
 
 def _retained(leaving: Sequence[Entry], needed: set[str]) -> tuple[Entry, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from orchestrator.health.service import ServiceState
 from orchestrator.hosts.base import Host, quote
 from orchestrator.progress import Progress
-from orchestrator.resources.base import Fields, Observed
+from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.engine import explained
 from orchestrator.resources.log import Reader
 from orchestrator.resources.log import docker as docker_line
@@ -33,6 +33,11 @@ class Container(Service):
     def identity(self) -> str:
         """The container's name."""
         return self.spec.name
+
+    def beside(self, other: Resource) -> bool:
+        """Whether it is the copy that runs beside another one until it has taken its place."""
+        twins = {self.spec.name, f"{self.spec.name}-b", self.spec.name.removesuffix("-b")} - {self.spec.name}
+        return isinstance(other, Container) and other.spec.name in twins
 
     def probe(self) -> str:
         """Docker's own description of it."""

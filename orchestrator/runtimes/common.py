@@ -206,6 +206,13 @@ def check_ports(facts: Facts, name: str, wanted: Sequence[tuple[str, int]], own_
             )
 
 
+def docker_bytes(size: str) -> int:
+    """Docker's sizes (``512m``, ``1g``) in bytes; the spec has checked the form."""
+    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    unit = size[-1].lower()
+    return int(size[:-1]) * units[unit] if unit in units else int(size)
+
+
 def unique(resources: Sequence[AnyResource]) -> tuple[AnyResource, ...]:
     """Each once: what several parts of a deployment stand on comes with each of them."""
     return tuple({item.address: item for item in resources}.values())

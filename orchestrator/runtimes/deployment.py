@@ -70,6 +70,8 @@ class Inputs(BaseModel):
     ``release`` the archive to install, for Ollama; ``gateway_archive`` Caddy's, where the user names one;
     ``vendor_before`` whether a vendor's unit was active and enabled
     before deployctl; ``previous`` the summary of the same deployment, where it is already applied.
+    ``copy_number`` is 1 for an engine that runs beside the one with 0, or has taken its place: it has another name, and
+    the next port.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -83,6 +85,7 @@ class Inputs(BaseModel):
     gateway_archive: EngineRelease | None = None
     vendor_before: tuple[bool, bool] | None = None
     previous: dict[str, str] = {}
+    copy_number: int = 0
     renderer: Renderer
 
     @property

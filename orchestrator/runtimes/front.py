@@ -26,6 +26,12 @@ class Front(BaseModel):
         return loopback_url(self.engine_bind, self.engine_port)
 
     @property
+    def listening(self) -> tuple[tuple[str, int], ...]:
+        """The addresses and ports that it takes, the public one first."""
+        public = (self.bind, self.port)
+        return (public, (self.engine_bind, self.engine_port)) if self.gateway else (public,)
+
+    @property
     def open(self) -> bool:
         """Whether other machines can reach the public port."""
         return not is_loopback(self.bind)
@@ -52,8 +58,8 @@ class Front(BaseModel):
         return client_url(self.bind, self.port, facts)
 
 
-def front(spec: Spec, section: OllamaSpec | VllmSpec) -> Front:
-    """What the spec asks for."""
+def front(spec: Spec, section: OllamaSpec | VllmSpec, copy_number: int = 0) -> Front:
+    """What the spec asks for; the engine of another copy listens on the next port."""
     if section.expose == "direct":
         return Front(
             gateway=False,
@@ -67,7 +73,7 @@ def front(spec: Spec, section: OllamaSpec | VllmSpec) -> Front:
         bind=section.bind,
         port=section.port,
         engine_bind="127.0.0.1",
-        engine_port=engine_port(section),
+        engine_port=engine_port(section) + copy_number,
         secure=spec.gateway.tls != "none",
         names=spec.gateway.domains,
     )

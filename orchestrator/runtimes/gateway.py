@@ -16,6 +16,7 @@ from orchestrator.runtimes import routes
 from orchestrator.runtimes.common import (
     SOCKET_MAX,
     Owner,
+    docker_bytes,
     supervised_service,
     systemd_service,
 )
@@ -27,6 +28,10 @@ from orchestrator.spec.catalogue import caddy_release
 ACCOUNT = "deployctl-gateway"
 SERVICE = "gateway"
 """What the gateway is called among the services of a host."""
+
+UNIT = f"deployctl-{SERVICE}.service"
+GATEWAY_SERVICES = (SERVICE, UNIT)
+"""Its identities, under the supervisor and under systemd."""
 
 
 class GatewayFor:
@@ -54,8 +59,12 @@ class GatewayFor:
         parent = self.owner.directory(f"{self.inputs.layout.opt}/caddy")
         return [parent, self.owner.directory(self.program.path.rpartition("/")[0]), self.program]
 
-    def after(self) -> list[AnyResource]:
-        """Keys, site and service, once the engine runs behind them."""
+    def after(self, ready: str = "", container: str = "") -> list[AnyResource]:
+        """Keys, site and service, once the engine runs behind them.
+
+        ``ready`` is a request to the engine in ``container``, as JSON; a site that leads to another one waits for its
+        answer.
+        """
         user, group = self.owner.files[0], self.owner.engine[1]
         keys = GatewayKeys(
             path=self.keys_file,
@@ -72,6 +81,9 @@ class GatewayFor:
             group=group,
             mode="640",
             content=self._site(),
+            upstream=self.front.engine_url,
+            ready=ready,
+            container=container,
             caddy=self.program.path,
             caddyfile=self.caddyfile,
             socket=self.socket,
@@ -129,7 +141,7 @@ class GatewayFor:
                 "bind": bind,
                 "upstream": f"{front.engine_bind}:{front.engine_port}",
                 "keys": self.keys_file,
-                "max_body_bytes": _bytes(section.max_body),
+                "max_body_bytes": docker_bytes(section.max_body),
                 "open_health": section.open_health,
                 "health_path": "/" if self.runtime == "ollama" else "/health",
                 "certificate": section.certificate,
@@ -172,7 +184,7 @@ class GatewayFor:
                 "data": self.data,
             },
         )
-        return systemd_service(self.inputs, SERVICE, "deployctl-gateway.service", text, made_from, follows)
+        return systemd_service(self.inputs, SERVICE, UNIT, text, made_from, follows)
 
 
 def program(inputs: Inputs) -> Program:
@@ -196,9 +208,3 @@ def program(inputs: Inputs) -> Program:
             **pinned,
         }
     )
-
-
-def _bytes(size: str) -> int:
-    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-    unit = size[-1].lower()
-    return int(size[:-1]) * units[unit] if unit in units else int(size)

@@ -1,16 +1,13 @@
 """How much of a GPU vLLM may ask for."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.errors import RefusedError
 from orchestrator.facts import Gpu
-
-CONTEXT_MIB = 600
-"""Taken by the CUDA context before vLLM measures what is free: 0.51 GiB measured on an idle card
-(reference/vllm.md section 9), rounded up."""
+from orchestrator.fit.memory import Card
+from orchestrator.fit.vllm import CONTEXT_MIB, utilization
 
 
 class GpuShare(BaseModel):
@@ -48,13 +45,13 @@ def share(gpu_mem: float, gpus: Sequence[Gpu], previous: Mapping[str, str]) -> G
     if previous.get("gpu_mem") == f"{gpu_mem:g}" and "gpu_utilization" in previous:
         known = float(previous["gpu_utilization"])
         return GpuShare(utilization=known, explanation=f"--gpu-mem 1.0 stays {known:g}, as it was translated before")
-    fullest = min(gpus, key=lambda gpu: (gpu.memory_free_mib - CONTEXT_MIB) / gpu.memory_total_mib)
-    usable = max(0, fullest.memory_free_mib - CONTEXT_MIB)
-    utilization = max(0.01, math.floor(usable / fullest.memory_total_mib * 1000) / 1000)
+    cards = [Card(gpu.name, gpu.memory_total_mib, gpu.memory_free_mib, gpu.index) for gpu in gpus]
+    fullest = min(cards, key=utilization)
+    starts = utilization(fullest)
     return GpuShare(
-        utilization=utilization,
-        explanation=f"--gpu-mem 1.0 means all that is free on {fullest.name}: {fullest.memory_free_mib} of "
-        f"{fullest.memory_total_mib} MiB, less {CONTEXT_MIB} MiB for the CUDA context = {utilization:g}",
+        utilization=starts,
+        explanation=f"--gpu-mem 1.0 means all that is free on {fullest.name}: {fullest.free_mib} of "
+        f"{fullest.total_mib} MiB, less {CONTEXT_MIB} MiB for the CUDA context = {starts:g}",
     )
 
 

@@ -31,7 +31,7 @@ from orchestrator.runtimes.deployment import (
 )
 from orchestrator.runtimes.front import front
 from orchestrator.runtimes.gateway import GatewayFor
-from orchestrator.spec import OllamaSpec, Sampling, Spec, engine_port, listening, model_for, ollama_model_name
+from orchestrator.spec import OllamaSpec, Sampling, Spec, engine_port, model_for, ollama_model_name
 
 ACCOUNT = "ollama"
 
@@ -154,7 +154,7 @@ def _check(inputs: Inputs, section: OllamaSpec, vendor: VendorOllama | None, own
         require_tools(facts, ["curl", "tar", unpack, "sha256sum"], "Ollama's archive")
     require_tools(facts, ["curl", "sha256sum"], "creating models in Ollama")
     taken_over = [section.port] if vendor and vendor.active else []
-    check_ports(facts, section.name, listening(section), [*own_ports, *taken_over])
+    check_ports(facts, section.name, front(inputs.spec, section).listening, [*own_ports, *taken_over])
 
 
 def _release(inputs: Inputs) -> EngineRelease:

@@ -1,5 +1,6 @@
 """vLLM: a container on the host's Docker Engine, or a virtual environment kept up by a supervisor."""
 
+import json
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +20,7 @@ from orchestrator.runtimes.common import (
     accounts,
     base_directories,
     check_ports,
+    docker_bytes,
     model_directory,
     model_files,
     python_for,
@@ -33,7 +35,7 @@ from orchestrator.runtimes.deployment import Deployment, Inputs, fingerprint
 from orchestrator.runtimes.front import front
 from orchestrator.runtimes.gateway import GatewayFor
 from orchestrator.runtimes.vllm_args import validate
-from orchestrator.spec import VllmSpec, listening, model_for, served_name
+from orchestrator.spec import VllmSpec, model_for, served_name
 from orchestrator.spec.catalogue import VllmBuild, choose_vllm, version_of_image
 from orchestrator.templating.container import ContainerSpec, docker_run_line, parse_container
 
@@ -69,7 +71,7 @@ class _Wanted:
         )
         self.build = self._build()
         self.container = self.section.runner == "container"
-        self.front = front(self.spec, self.section)
+        self.front = front(self.spec, self.section, inputs.copy_number)
         self.gateway = GatewayFor(inputs, "vllm", self.section.name, self.front) if self.front.gateway else None
         self.config = self.layout.deployment_config(self.section.name)
         self.data = self.layout.deployment_data(self.section.name)
@@ -106,7 +108,7 @@ class _Wanted:
 
     def _check(self, own_ports: Sequence[int]) -> None:
         host = self.facts.host
-        check_ports(self.facts, self.section.name, listening(self.section), own_ports)
+        check_ports(self.facts, self.section.name, self.front.listening, own_ports)
         if self.container and not self.facts.docker:
             raise RefusedError(
                 "the host has no usable Docker Engine",
@@ -149,7 +151,9 @@ class _Wanted:
         resources += [key] if key else []
         service = self._service(engine[-1], generation, key)
         resources += service
-        resources += self.gateway.after() if self.gateway else []
+        if self.gateway:
+            asked = (self._first_question(), self._container_name) if self.container else ()
+            resources += self.gateway.after(*asked)
         return Deployment(
             name=self.section.name,
             runtime="vllm",
@@ -294,9 +298,13 @@ class _Wanted:
         """The container, through the template that the user may override, and that template's text."""
         text = self.inputs.renderer.render("vllm/container.yaml.j2", self._container_context(key))
         spec = parse_container(text)
-        if spec.name != self.section.name and spec.name != f"deployctl-{self.section.name}":
+        if spec.name not in (self.section.name, self._container_name):
             raise UsageError(f"the template of the container renames it to {spec.name}", remedy="keep `name` as given")
         return spec, text
+
+    @property
+    def _container_name(self) -> str:
+        return container_name(self.section.name, self.inputs.copy_number)
 
     def _container_context(self, key: ApiKey | None) -> dict[str, object]:
         section, folder = self.section, model_directory(self.layout, self.inputs.model)
@@ -314,7 +322,7 @@ class _Wanted:
         environment = command.environment(section, self.device, paths, self.facts.memory_total)
         shm = MANY_SHM_BYTES if section.tensor_parallel > 1 else DEFAULT_SHM_BYTES
         return {
-            "name": f"deployctl-{section.name}",
+            "name": self._container_name,
             "image": self.image,
             "entrypoint": None,
             "command": [paths.model, *self._arguments(paths, "0.0.0.0", INSIDE_PORT)],  # noqa: S104  (in its own network)
@@ -325,8 +333,8 @@ class _Wanted:
             ],
             "gpus": (section.gpus if section.gpus == "all" else list(section.gpus)) if self.device == "cuda" else None,
             "ipc": None,
-            "shm_size_bytes": _bytes(section.shm_size) or shm,
-            "memory_bytes": _bytes(section.memory),
+            "shm_size_bytes": (docker_bytes(section.shm_size) if section.shm_size else None) or shm,
+            "memory_bytes": (docker_bytes(section.memory) if section.memory else None),
             "log_driver": "local",
             "restart": "unless-stopped",
             **confinement(self.facts, self.device),
@@ -337,6 +345,11 @@ class _Wanted:
 
     def _bind_address(self) -> str:
         return "127.0.0.1" if self.front.engine_bind == "localhost" else self.front.engine_bind
+
+    def _first_question(self) -> str:
+        """What an engine must answer before the gateway leads to it."""
+        message = {"role": "user", "content": "Hello!"}
+        return json.dumps({"model": served_name(self.spec), "max_tokens": 4, "messages": [message]})
 
     # What is said of it
 
@@ -359,6 +372,7 @@ class _Wanted:
             "version": self.build.version,
             "device": self.device,
             "runner": self.section.runner,
+            **({"copy": str(self.inputs.copy_number)} if self.inputs.copy_number else {}),
             **gpus.remembered(self.section.gpu_mem, self.share),
         }
 
@@ -380,10 +394,6 @@ class _Wanted:
         return tuple(warnings)
 
 
-def _bytes(size: str | None) -> int | None:
-    """Docker's memory sizes (``512m``, ``1g``) in bytes; the spec has checked the form."""
-    if size is None:
-        return None
-    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-    unit = size[-1].lower()
-    return int(size[:-1]) * units[unit] if unit in units else int(size)
+def container_name(name: str, copy_number: int) -> str:
+    """What a deployment's container is called: two names take turns where one replaces the other without a gap."""
+    return f"deployctl-{name}{'-b' if copy_number else ''}"
