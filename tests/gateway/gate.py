@@ -7,9 +7,12 @@ import json
 import os
 import pwd
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -163,11 +166,16 @@ class Gate:
         assert line, f"the gateway ended: {self.log}"
         return line
 
-    def root_certificate(self, *names: str) -> Path:
-        """The root of ``tls: internal``, once certificates for these names are there."""
+    def root_certificate(self, site: Site, *names: str) -> Path:
+        """The root of ``tls: internal``, once there are certificates for these names of a site, and are in use."""
+        root = Path(site.gateway.data, "caddy", "pki", "authorities", "local", "root.crt")
         for name in names:
             self.wait_for(f'"msg":"certificate obtained successfully","identifier":"{name}"')
-        return Path(next(iter(self.sites.values())).gateway.data, "caddy", "pki", "authorities", "local", "root.crt")
+            trust = ssl.create_default_context(cafile=str(root))
+            until = time.monotonic() + PATIENCE
+            while not _shakes_hands(site.port, name, trust):
+                assert time.monotonic() < until, f"no certificate for {name}: {self.log}"
+        return root
 
     def adapted(self) -> Any:
         """The configuration as Caddy understands it."""
@@ -196,6 +204,17 @@ class Gate:
         with self._told:
             self._ended = True
             self._told.notify_all()
+
+
+def _shakes_hands(port: int, name: str, trust: ssl.SSLContext) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
+        try:
+            trust.wrap_socket(plain, server_hostname=name).close()
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError:
+            return False
+    return True
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def internal(has_caddy: None) -> Iterator[Secure]:
         site = made.add("ollama", "ollama", engine.port, tls="internal", domains=[NAME], **{"ollama.bind": "0.0.0.0"})
         made.make_keys(site)
         made.start()
-        yield Secure(made, site, engine, made.root_certificate(NAME, "localhost", "127.0.0.1"))
+        yield Secure(made, site, engine, made.root_certificate(site, NAME, "localhost", "127.0.0.1"))
 
 
 @pytest.mark.parametrize("name", [NAME, "localhost", "127.0.0.1"])
@@ -141,7 +141,7 @@ def test_the_authority_stays_when_the_site_changes(internal: Secure) -> None:
     values = {"tls": "internal", "domains": [NAME, "second.example.test"], "ollama.bind": "0.0.0.0"}
     internal.gate.add("ollama", "ollama", internal.engine.port, **values)
     assert internal.root.read_bytes() == before
-    internal.gate.wait_for("second.example.test")
+    internal.gate.root_certificate(internal.site, "second.example.test")
     assert internal.ask(NAME, NAME, internal.key).status == 200
 
 
