@@ -82,6 +82,18 @@ def adapted(shape: ModelShape, settings: Settings, machine: Machine, unset: Iter
     return replace(best, context_tokens=min(context, settings.context_tokens)) if context else settings
 
 
+def automatic(shape: ModelShape, settings: Settings, machine: Machine, unset: Iterable[str]) -> Settings:
+    """The settings with the largest context that fits; batches that nobody set shrink only where that gains a third.
+
+    Where none fits, with the smallest context that is looked for.
+    """
+    tried = list(_smaller(settings, frozenset(unset)))
+    reached = [(largest_context(shape, candidate, machine), candidate) for candidate in tried]
+    most = max(context for context, _ in reached)
+    context, best = next(pair for pair in reached if 4 * pair[0] >= 3 * most)
+    return replace(best, context_tokens=max(context, STEP))
+
+
 def _slack(found: Estimate) -> int:
     return found.free_bytes - found.reserve_bytes - found.need_high_bytes
 

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from orchestrator.facts import Facts, Layout
+from orchestrator.fit.decided import Decided
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
 from orchestrator.resources.registry import AnyResource
@@ -21,7 +22,8 @@ class Deployment(BaseModel):
     """Everything that is wanted, in the order in which it can come to be.
 
     ``service`` is the address of the resource that serves; ``summary`` says in words for ``status`` what is served;
-    ``notes`` tell decisions made for the user, ``warnings`` what he should act on.
+    ``notes`` tell decisions made for the user, ``warnings`` what he should act on. ``fit`` is what was found out
+    about the host's memory; a runtime alone leaves it out.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +36,7 @@ class Deployment(BaseModel):
     summary: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    fit: Decided | None = None
 
     @model_validator(mode="after")
     def _one_of_them_serves(self) -> Self:

@@ -87,7 +87,7 @@ def outcome(case: Path) -> dict[str, str]:
     except DeployError as error:
         what = error.what.replace(f"{packaged()}/", "")
         return {"refused": f"{error.status.name}: {what}\n{error.why}\n→ {error.remedy}\n"}
-    document = deployment.model_dump(mode="json")
+    document = deployment.model_dump(mode="json", exclude={"fit"})  # no runtime says it
     files = {}
     for shown, resource in zip(document["resources"], deployment.resources, strict=True):
         if isinstance(resource, Content):
