@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.execute import Execution, Work, usage
+from orchestrator.cli.execute import Execution, Work
 from orchestrator.cli.session import Session
+from orchestrator.cli.usage import usage
 from orchestrator.health.report import HealthReport
+from orchestrator.hosts.secret import Secret
 from orchestrator.planning import deploy
 from orchestrator.planning.deploy import Survey
 from orchestrator.planning.stop import Stop
@@ -48,10 +50,23 @@ def test_what_two_deployments_share_is_made_once(sim: SimulatedHost, monkeypatch
 @pytest.mark.parametrize("case", deployable(), ids=str)
 def test_the_curl_line_can_be_pasted_whatever_the_names(sim: SimulatedHost, case: Path) -> None:
     deployment = deployment_of(case)
-    text = "\n".join(usage(sim.plan(deployment), " --user"))
+    text = "\n".join(usage(sim.plan(deployment), " --user", None))
     line = text[text.index("  curl ") : text.index("\n  next")].replace("\\\n", "")
     words: list[Any] = shlex.split(line)
     assert words[0] == "curl"
     assert words[1].endswith("/v1/chat/completions")
     assert json.loads(words[words.index("-d") + 1])["model"] == deployment.endpoint.model
-    assert ("Authorization" in line) == (deployment.endpoint.key_file is not None)
+    endpoint = deployment.endpoint
+    asked = [word for word in words if word.startswith("Authorization: Bearer $(")]
+    assert len(asked) == (endpoint.gateway is not None or endpoint.key_file is not None)
+    if endpoint.gateway is not None:
+        assert asked == [f"Authorization: Bearer $(deployctl keys show {deployment.name} --host sim --user)"]
+    assert ("--cacert" in words) == (endpoint.gateway is not None and endpoint.gateway.tls == "internal")
+
+
+def test_a_key_that_was_just_made_is_shown_once_and_how_to_see_it_again(sim: SimulatedHost) -> None:
+    plan = sim.plan(deployment_of(BOTH[0]))
+    lines = usage(plan, " --user", Secret("sk-deployctl-canary"))
+    (shown,) = [line for line in lines if "sk-deployctl-canary" in line]
+    assert "deployctl keys show ollama --host sim --user" in shown
+    assert "sk-deployctl-" not in "\n".join(usage(plan, " --user", None))

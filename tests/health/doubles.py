@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.health.service import ServiceState
@@ -14,6 +15,22 @@ from orchestrator.progress import Quiet, Task
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+ASKS = r"""
+curl() {
+  config=$(cat)
+  case $config in *this-is-no-key*) gate=$at_wrong out=$at_outside_wrong ;;
+    *Bearer*) gate=$at_right ;; *) gate=$at_none out=$at_outside ;; esac
+  for last; do :; done
+  case $last in
+    http*) printf %s "$gate" ;;
+    *) printf '%s\n' "$config" | sed -n "s/^url = \"\(.*\)\"/$out \1/p" ;;
+  esac
+}
+hostname() { echo "10.0.0.11 fd00::11 127.0.0.2"; }
+sleep() { paused=$((paused + 1)); [ $paused -lt 2 ] || at_right=200; }
+"""
+"""curl on a host, answering with the statuses of `Entrance`; a gateway is ready after the second pause of a look."""
 
 REFUSED = HttpAnswer(0, error="connection refused")
 
@@ -39,14 +56,35 @@ class FakeClock:
         self.time += seconds
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """What a host gets to see that asks at its gateway with a right key, a wrong one and none, and from outside."""
+
+    right: int = 200
+    wrong: int = 401
+    none: int = 401
+    outside: int = 401
+    outside_wrong: int = 401
+
+    def script(self) -> str:
+        """Variables of the shell, and curl."""
+        return "".join(f"at_{name}={status:03d}\n" for name, status in vars(self).items()) + ASKS
+
+
 class ScriptedHost:
     """Answers each path with its list of answers, the last one for ever. Runs scripts; ``cat`` finds ``files``."""
 
     name = "gpu01"
     is_local = False
 
-    def __init__(self, answers: dict[str, list[HttpAnswer]], files: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        answers: dict[str, list[HttpAnswer]],
+        files: dict[str, str] | None = None,
+        entrance: Entrance = Entrance(),
+    ) -> None:
         self.answers = answers
+        self.entrance = entrance
         self.files = files or {}
         self.requests: list[HttpRequest] = []
         self.scripts: list[str] = []
@@ -72,7 +110,9 @@ class ScriptedHost:
         self.scripts.append(script)
         found = "".join(f"{quote(path)}) printf %s {quote(text)} ;; " for path, text in self.files.items())
         cat = f'cat() {{ case $2 in {found}*) command cat "$@" ;; esac; }}\n'
-        done = subprocess.run(["sh", "-c", cat + script], capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            ["sh", "-c", self.entrance.script() + cat + script], capture_output=True, text=True, timeout=timeout
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def http_all(self, requests: Sequence[HttpRequest]) -> list[HttpAnswer]:

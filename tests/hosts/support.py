@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.gateway.gate import caddy
 from tests.lab import cache
 from tests.lab.machines import Machine, write_inventory, write_known_hosts
 from tests.lab.shell import pipe
@@ -20,6 +22,8 @@ from tests.lab.shell import run as run_here
 DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 WHEELS = "/opt/lab-wheels"
 """Where a machine keeps the wheels of `give_wheels`."""
+BEHIND = {"ollama": 21434, "vllm": 15000}
+"""Where the engines listen behind the gateway, unless told otherwise."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,6 +65,17 @@ class Controller:
     env: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     program: tuple[str | Path, ...] = (DEPLOYCTL,)
+
+    def __post_init__(self) -> None:
+        """The gateway's program is in its cache already, as it is on a laptop that has deployed before."""
+        program = caddy()
+        place = self.home / ".cache" / "deployctl" / "programs" / program.parent.name / program.name
+        if not place.exists():
+            place.parent.mkdir(parents=True)
+            try:
+                place.hardlink_to(program)
+            except OSError:  # on another disk
+                shutil.copyfile(program, place)
 
     @property
     def inventory(self) -> Path:
@@ -116,6 +131,25 @@ class Controller:
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         base = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         return {**base, "DEPLOYCTL_KNOWN_HOSTS": str(self.known_hosts), **self.env, **more}
+
+
+def key_of(machine: Machine, name: str, user: str = "root") -> str:
+    """The first key of a deployment, read where the machine keeps it; a user's own deployment is in his home."""
+    folder = "/etc/deployctl" if user == "root" else f"/home/{user}/.config/deployctl"
+    found = re.search(r" \+(sk-deployctl-[\w-]{43})\$", machine.exec(f"cat {folder}/gateway/keys/{name}.caddy"))
+    assert found is not None, "no key"
+    return found[1]
+
+
+def ask(machine: Machine, url: str, body: object = None, *, name: str, user: str = "root") -> str:
+    """The answer of a deployment to a request with its key, asked by curl on the machine; a `body` is POSTed as JSON.
+
+    Raises CommandFailedError for an HTTP error.
+    """
+    config = f'header = "Authorization: Bearer {key_of(machine, name, user)}"\n'
+    if body is not None:
+        config += f'header = "Content-Type: application/json"\ndata = {json.dumps(json.dumps(body))}\n'
+    return machine.exec(f"curl -fsS -K - {url}", stdin=config, user=user)
 
 
 def exposure(machine: Machine, unit: str) -> float:

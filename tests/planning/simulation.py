@@ -21,8 +21,12 @@ from orchestrator.planning.stop import Stop
 from orchestrator.progress import Quiet
 from orchestrator.resources.base import Observed, Resource
 from orchestrator.resources.files import Directory
+from orchestrator.resources.gateway_keys import FOREVER
 from orchestrator.resources.registry import AnyResource
 from orchestrator.runtimes.deployment import Deployment
+
+SECRET = "sk-deployctl-simulated"
+"""The key of every gateway."""
 
 KINDS: tuple[type[Resource], ...] = get_args(get_args(AnyResource)[0])
 
@@ -48,6 +52,9 @@ class SimulatedHost:
             self.manifests[manifest.name] = manifest
         elif removed := re.match(r"rm -rf -- \S+/deployments/(\S+)\n", script):
             self.manifests.pop(removed[1], None)
+        elif keys := re.fullmatch(r"cat -- (\S+/gateway/keys/\S+\.caddy)", script):
+            assert f"gateway-keys:{keys[1]}" in self.state
+            return Result(0, f'"~^(?i:bearer) +{SECRET}$" default user {FOREVER} # 1\n')
         elif not any(name in script for name in ("journal.jsonl", "audit.jsonl", "/generations/")):
             raise AssertionError(f"not a script of the planning room: {script}")
         return Result(0)

@@ -38,6 +38,9 @@ class Known:
     def release(self, section: object, facts: Facts) -> object:
         return self.inputs.release
 
+    def gateway_archive(self) -> object:
+        return self.inputs.gateway_archive
+
 
 def wanted(case: Path, seen: Survey, spec: Spec | None = None) -> Deployment:
     return want(spec or spec_of(case), case.parent.name, seen, Known(case), None)  # type: ignore[arg-type]

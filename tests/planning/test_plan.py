@@ -186,4 +186,4 @@ def test_another_port_is_no_other_model(sim: SimulatedHost) -> None:
     section = inputs.spec.for_runtime("ollama").model_copy(update={"port": 11999})
     moved = wanted(inputs.model_copy(update={"spec": inputs.spec.model_copy(update={"ollama": section})}), "ollama")
     sim.up(deployment_of(OLLAMA), facts_of(OLLAMA).layout)
-    assert {change.resource.kind for change in sim.plan(moved).work} == {"unit-file", "unit"}
+    assert {change.resource.kind for change in sim.plan(moved).work} == {"unit-file", "unit", "gateway-site"}

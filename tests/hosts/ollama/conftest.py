@@ -12,7 +12,7 @@ from tests.doubles.gguf import write_gguf
 from tests.doubles.hub import FakeHub
 from tests.doubles.ollama.archive import make_archive
 from tests.doubles.ollama.running import GGUF, OFFICIAL
-from tests.hosts.support import Controller, Run, give_wheels
+from tests.hosts.support import Controller, Run, ask, give_wheels
 from tests.lab import snapshot as snapshots
 from tests.lab.images import OPW_PASSWORD
 from tests.lab.machines import USERS, Machine
@@ -22,6 +22,7 @@ REPO = "org/tiny-GGUF"
 MODEL = f"hf:{REPO}:Q4_K_M"
 FILE = "tiny-Q4_K_M.gguf"
 NAME = "tiny"
+API = "http://127.0.0.1:11434"
 TOKEN = "hf_canaryTokenOfTheHub0123456789"
 """The Hub's token: never to be seen in any output, nor in any file on a host."""
 
@@ -97,8 +98,10 @@ class Box:
 
     def traces(self) -> list[str]:
         """What deployctl has put on the machine, at a quick look; `changed` looks everywhere."""
-        places = "/etc/deployctl /var/lib/deployctl /opt/deployctl /etc/systemd/system/*ollama* /home/*/.*/*/deployctl"
-        return self.machine.exec(f"ls -d {places} 2>/dev/null; getent passwd ollama || true").splitlines()
+        units = "/etc/systemd/system/*ollama* /etc/systemd/system/deployctl*"
+        places = f"/etc/deployctl /var/lib/deployctl /opt/deployctl {units} /home/*/.*/*/deployctl"
+        accounts = "getent passwd ollama deployctl-gateway || true"
+        return self.machine.exec(f"ls -d {places} 2>/dev/null; {accounts}").splitlines()
 
     def unit(self, *properties: str, name: str = "deployctl-ollama.service") -> list[str]:
         """Properties of a unit, as systemd shows them."""
@@ -128,6 +131,5 @@ def kinds(run: Run) -> list[str]:
 
 def chat(machine: Machine, model: str = NAME, user: str = "root") -> str:
     """Ask the endpoint for a chat completion, by curl on the machine."""
-    body = f'{{"model": "{model}", "max_tokens": 16, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
-    url = "http://127.0.0.1:11434/v1/chat/completions"
-    return machine.exec(f"curl -fsS {url} -H 'Content-Type: application/json' -d @-", stdin=body, user=user)
+    body = {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": "Hello!"}]}
+    return ask(machine, f"{API}/v1/chat/completions", body, name="ollama", user=user)

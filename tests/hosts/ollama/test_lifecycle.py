@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.hosts.ollama.conftest import FILE, HOST, NAME, TOKEN, Box, chat, kinds
-from tests.hosts.support import Run, exposure
+from tests.hosts.ollama.conftest import API, FILE, HOST, NAME, TOKEN, Box, chat, kinds
+from tests.hosts.support import BEHIND, Run, ask, exposure, key_of
 from tests.lab import snapshot as snapshots
 
 pytestmark = pytest.mark.hosts
@@ -15,6 +15,9 @@ UNIT = "deployctl-ollama.service"
 DATA = "/var/lib/deployctl"
 STORE = f"{DATA}/ollama/models"
 MANIFEST = f"{STORE}/manifests/registry.ollama.ai/library/{NAME}/latest"
+KEYS = ["added /etc/deployctl", "added /etc/deployctl/gateway", "added /etc/deployctl/gateway/keys"]
+KEYS += [f"{KEYS[-1]}/ollama.caddy"]
+"""What stays of the keys, beside the data."""
 ENGINE = ("--context", "2048", "--keep-alive", "7m")
 SYSTEM = 'You are "terse": 100 % of $HOME.'
 SAMPLING = ("--set", "sampling.temperature=0.25", "--set", 'sampling.stop=["<end>", "Q: "]')
@@ -32,8 +35,7 @@ def first(box: Box):
 
 def show(box: Box, what: str) -> str:
     """What Ollama says of the model."""
-    body = json.dumps({"model": NAME})
-    text: str = json.loads(box.machine.exec("curl -fsS http://127.0.0.1:11434/api/show -d @-", stdin=body))[what]
+    text: str = json.loads(ask(box.machine, f"{API}/api/show", {"model": NAME}, name="ollama"))[what]
     return text
 
 
@@ -65,7 +67,28 @@ def test_the_unit_runs_hardened_from_what_was_asked_for(box: Box):
     (environment,) = box.unit("Environment")
     wanted = ("OLLAMA_NUM_PARALLEL=2", "OLLAMA_KEEP_ALIVE=7m", "OLLAMA_CONTEXT_LENGTH=2048", f"OLLAMA_MODELS={STORE}")
     assert set(wanted) < set(environment.split())
-    assert [line.split()[3] for line in box.machine.exec("ss -Hltn sport = 11434").splitlines()] == ["127.0.0.1:11434"]
+    listens = box.machine.exec("ss -Hltnp '( sport = :11434 or sport = :21434 )' | awk '{print $4, $6}'")
+    seen = {line.split('"')[0].split()[0]: line.split('"')[1] for line in listens.splitlines()}
+    assert seen == {"127.0.0.1:11434": "caddy", "127.0.0.1:21434": "ollama"}
+
+
+def test_the_gateway_runs_hardened_and_as_nobody_else(box: Box):
+    unit = "deployctl-gateway.service"
+    assert box.unit("ActiveState", "UnitFileState", "User", name=unit) == ["active", "enabled", "deployctl-gateway"]
+    assert box.machine.exec(f"systemd-analyze verify --man=no /etc/systemd/system/{unit} 2>&1") == ""
+    assert exposure(box.machine, unit) <= 3.0
+    modes = box.machine.exec("stat -c '%a %U:%G' /etc/deployctl/gateway/keys /etc/deployctl/gateway/keys/*")
+    assert modes.split("\n")[:2] == ["750 root:deployctl-gateway", "640 root:deployctl-gateway"]
+
+
+def test_nobody_gets_in_without_the_key(box: Box):
+    status = "curl -s -o /dev/null -w '%{http_code}'"
+    for path in ("/v1/models", "/api/tags", "/", "/v1//models"):
+        assert box.machine.exec(f"{status} {API}{path}") == "401"
+        assert box.machine.exec(f"{status} -H 'Authorization: Bearer sk-wrong' {API}{path}") == "401"
+    assert box.machine.exec(f"{status} http://{box.machine.ip}:11434/ || true") == "000"
+    key = box.deployctl("keys", "show", "ollama", "--host", HOST).ended(0).stdout.strip()
+    assert key == key_of(box.machine, "ollama")
 
 
 def test_the_model_has_the_parameters_and_no_second_copy(box: Box):
@@ -79,6 +102,15 @@ def test_the_model_has_the_parameters_and_no_second_copy(box: Box):
         box.machine.exec(f"stat -c %i {path}") for path in (file, f"{STORE}/blobs/sha256-{digest}")
     )
     assert file_inode == blob_inode
+
+
+def test_the_key_is_in_no_output_that_did_not_ask_for_it(box: Box, first: Run):
+    key = key_of(box.machine, "ollama")
+    assert [run.words for run in box.deployctl.runs if key in run.text and run.words[:2] != ("keys", "show")] == []
+    everywhere = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; journalctl -o cat"
+    assert key not in box.machine.exec(everywhere)
+    holders = box.machine.exec('grep -rlF "$(cat)" /etc /var/lib/deployctl /var/log /opt /root /home', stdin=key)
+    assert holders.split() == ["/etc/deployctl/gateway/keys/ollama.caddy"]
 
 
 def test_a_second_up_changes_nothing(box: Box):
@@ -98,7 +130,7 @@ def test_status_says_what_serves(box: Box):
 
 
 def test_logs_show_the_engine_but_no_secret(box: Box):
-    box.machine.exec(f"curl -s -o /dev/null http://127.0.0.1:11434/{TOKEN}")
+    box.machine.exec(f"curl -s -o /dev/null http://127.0.0.1:{BEHIND['ollama']}/{TOKEN}")
     assert TOKEN in box.machine.exec(f"journalctl -u {UNIT} -o cat --no-pager")
     text = box.deployctl("logs", "ollama", "--host", HOST).ended(0).stdout
     assert "/v1/chat/completions" in text and TOKEN not in text
@@ -149,7 +181,7 @@ def test_down_takes_all_but_the_model(box: Box):
     run = box.down("ollama").ended(0)
     assert "kept" in run.stdout
     changed = box.changed()
-    assert changed and all(line.startswith(f"added {DATA}") for line in changed), changed
+    assert [line.partition(":")[0] for line in changed if not line.startswith(f"added {DATA}")] == KEYS, changed
     assert any(line.startswith(f"added {DATA}/models/") and FILE in line for line in changed)
     assert box.machine.exec(f"find {DATA} -nouser -o -nogroup") == "", "files for the next account to inherit"
 

@@ -38,7 +38,6 @@ def rig(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     machine = lab.machine(HOST)
     folder = tmp_path_factory.mktemp("recovery")
     deployctl = Controller(folder / "home")
-    deployctl.home.mkdir()
     deployctl.knows([machine])
     model = folder / "model"
     model.mkdir()
