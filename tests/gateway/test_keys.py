@@ -14,6 +14,7 @@ from orchestrator.errors import DeployError, RefusedError
 from orchestrator.hosts.local import LocalHost
 from orchestrator.progress import Quiet
 from orchestrator.resources.gateway_keys import parse_keys
+from orchestrator.resources.gateway_site import GatewaySite
 from tests.gateway.client import ask, connection, request
 from tests.gateway.gate import PATIENCE, Gate, Site
 from tests.gateway.upstream import Exchange, Upstream
@@ -177,9 +178,10 @@ def test_keys_that_the_gateway_does_not_take_are_undone(own: Gate, engine: Upstr
 @pytest.mark.parametrize("there", [True, False])
 def test_a_site_that_the_gateway_does_not_take_is_undone(own: Gate, engine: Upstream, there: bool) -> None:
     site = running(own, engine)
-    wanted = own.site("ollama" if there else "other", "vllm" if not there else "ollama", engine.port)
-    resource = next(item for item in wanted.resources if item.kind == "gateway-site")
-    broken = resource.model_copy(update={"content": f"{resource.content}\nno_directive_of_caddy {{\n"})
+    wanted = own.site("ollama" if there else "other", "ollama", engine.port)
+    own.apply(wanted.keys)
+    resource = next(item for item in wanted.resources if isinstance(item, GatewaySite))
+    broken = resource.model_copy(update={"content": f"{resource.content}\n:1 {{\n\tno_directive_of_caddy\n}}\n"})
     path = wanted.site_file
     before = path.read_text() if there else None
     with pytest.raises(DeployError) as failed:
@@ -203,9 +205,7 @@ def test_a_site_that_goes_lets_go_of_its_port(own: Gate, engine: Upstream) -> No
     site = running(own, engine)
     other = own.add("other", "vllm", engine.port)
     assert ask(other.port, "GET", "/v1/models").status == 401
-    for resource in other.resources:
-        if resource.kind == "gateway-site":
-            resource.remove(own.host, Quiet())
+    next(item for item in other.resources if isinstance(item, GatewaySite)).remove(own.host, Quiet())
     with pytest.raises(ConnectionRefusedError):
         ask(other.port, "GET", "/v1/models")
     assert status(site, site.secrets["user"]) == 200
