@@ -289,9 +289,8 @@ class _Wanted:
         spec, text = self.container_spec(key)
         described = self.owner.file(f"{self.config}/container.yaml", text)
         run_line = self.owner.file(f"{self.config}/docker-run.sh", f"#!/bin/sh\n{docker_run_line(spec)}\n")
-        running = Container(
-            spec=spec, fingerprint=fingerprint([text, *made_from]), follows=(described.address, *follows)
-        )
+        # It was made from that description by its fingerprint; it follows what the engine itself reads.
+        running = Container(spec=spec, fingerprint=fingerprint([text, *made_from]), follows=tuple(follows))
         return [described, run_line, running]
 
     def container_spec(self, key: ApiKey | None) -> tuple[ContainerSpec, str]:
