@@ -124,6 +124,14 @@ def change_options(function: F) -> F:
     )
 
 
+def force_option(function: F) -> F:
+    """The option of commands that look whether a model fits."""
+    return _chain(
+        function,
+        [click.option("--force", is_flag=True, help="Go on where the model does not fit, or pushes another out.")],
+    )
+
+
 def start_options(function: F) -> F:
     """Options of commands that start an engine."""
     return _chain(
@@ -182,7 +190,7 @@ SPEC_OPTIONS = (
     SpecOption("--engine-version", "{runtime}.version", "Version of the engine (default: pinned)."),
     SpecOption("--kv-cache-dtype", "vllm.kv_cache_dtype", "Type of the KV cache, such as fp8.", _VLLM),
     SpecOption("--context", "ollama.context", "Tokens per request (num_ctx): 8192, 24k, 24K.", _OLLAMA),
-    SpecOption("--num-parallel", "ollama.num_parallel", "Parallel requests (OLLAMA_NUM_PARALLEL).", _OLLAMA, int),
+    SpecOption("--num-parallel", "{runtime}.num_parallel", "Requests of full length at once.", kind=int),
     SpecOption("--keep-alive", "ollama.keep_alive", "How long an idle model stays loaded: 5m, -1.", _OLLAMA),
     SpecOption("--kv-cache-type", "ollama.kv_cache_type", "f16, q8_0 or q4_0.", _OLLAMA),
     SpecOption("--flash-attention/--no-flash-attention", "ollama.flash_attention", "Flash attention.", _OLLAMA, bool),

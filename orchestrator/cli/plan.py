@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import change_options, common_options, host_options, spec_options, start_options
+from orchestrator.cli.options import (
+    change_options,
+    common_options,
+    force_option,
+    host_options,
+    spec_options,
+    start_options,
+)
 from orchestrator.errors import DeployError, ExitStatus
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ Example:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Save it for `apply`.")
 @click.option("--exit-code", is_flag=True, help="Exit with 7 when there is something to do.")
 @spec_options
+@force_option
 @host_options
 @common_options
 def plan(runtime: str | None, out: Path | None, exit_code: bool, **options: Any) -> int:

@@ -82,15 +82,18 @@ class Planner:
         prepared: "Future[dict[str, Resolver]]",
     ) -> Work:
         from orchestrator.planning.beside import planned
-        from orchestrator.planning.deploy import want
+        from orchestrator.planning.fitting import Fitting
 
         progress = self.session.console.for_host(host.name)
         resolver, templates = prepared.result()[host.name], self.session.templates
-        wanted = {runtime: want(spec, runtime, seen, resolver, templates) for runtime in runtimes}
-        plans = [
-            planned(host, spec, runtime, seen, resolver, templates, deployment)
-            for runtime, deployment in wanted.items()
-        ]
+        fittings: list[Fitting] = []
+        for runtime in runtimes:
+            beside = [claim for fitting in fittings for claim in fitting.claims]
+            fittings.append(Fitting(spec, runtime, seen, resolver, templates, beside))
+        plans = []
+        for fitting in fittings:
+            made = planned(host, fitting.spec, fitting.runtime, seen, resolver, templates, fitting.wanted)
+            plans.append(fitting.judged(made, force=bool(self.session.options.get("force"))))
         for made in plans:
             for note in made.deployment.notes:
                 progress.note(note)

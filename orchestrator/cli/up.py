@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.options import change_options, common_options, host_options, spec_options, start_options
+from orchestrator.cli.options import (
+    change_options,
+    common_options,
+    force_option,
+    host_options,
+    spec_options,
+    start_options,
+)
 
 _EPILOG = """\b
 Examples:
@@ -19,6 +26,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("runtime", required=False, metavar="[ollama|vllm]")
 @spec_options
+@force_option
 @start_options
 @change_options
 @host_options

@@ -74,6 +74,7 @@ def _manifest(plan: Plan, status: str, by: str) -> Manifest:
             "generation": plan.generation,
             "kept": plan.kept,
             "retained": plan.retained,
+            "fit": deployment.fit,
         }
     )
 

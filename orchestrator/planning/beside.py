@@ -49,7 +49,7 @@ def _cuts(made: Plan) -> bool:
 def no_room(section: VllmSpec, facts: Facts, wanted: Deployment) -> str:
     """Why a second copy of the engine has no room beside the first, in words; empty where it has."""
     if wanted.summary.get("device") == "cuda":
-        share = float(wanted.summary["gpu_utilization"])
+        share = float(wanted.summary.get("gpu_utilization", section.gpu_mem))
         for card in gpus.chosen(facts.gpus, section.gpus, facts.host):
             needed = int(card.memory_total_mib * share)
             if card.memory_free_mib < needed:

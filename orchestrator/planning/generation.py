@@ -40,6 +40,7 @@ class Generation(BaseModel):
             service=manifest.service,
             endpoint=manifest.endpoint,
             summary=manifest.summary,
+            fit=manifest.fit,
         )
 
 

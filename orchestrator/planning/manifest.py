@@ -12,7 +12,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.facts import Facts
+from orchestrator.fit.decided import Decided
 from orchestrator.health.endpoint import Endpoint
+from orchestrator.health.taken import Taken
 from orchestrator.hosts.base import Host, quote
 from orchestrator.resources.files import Directory, run_or_fail
 from orchestrator.resources.registry import AnyResource, AnyService
@@ -52,7 +54,8 @@ class Manifest(_Value):
 
     ``status``: ``applying`` (a run began and has not ended), ``applied``, or ``down`` (only kept data is left).
     ``service`` is the address of the resource that serves. ``generation`` is the number of what is applied; ``kept``
-    are those that can be returned to, and ``retained`` what only they still need. Times are ISO 8601, UTC.
+    are those that can be returned to, and ``retained`` what only they still need. ``fit`` is what was foreseen of its
+    memory and ``taken`` what its engine really took. Times are ISO 8601, UTC.
     """
 
     format: Literal["deployctl.manifest/1"] = SCHEMA
@@ -69,6 +72,8 @@ class Manifest(_Value):
     generation: int = 0
     kept: tuple[Kept, ...] = ()
     retained: tuple[Entry, ...] = ()
+    fit: Decided | None = None
+    taken: Taken | None = None
 
     @property
     def all_entries(self) -> tuple[Entry, ...]:

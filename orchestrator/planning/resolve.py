@@ -8,6 +8,7 @@ from orchestrator.errors import DeployError, RefusedError
 from orchestrator.facts import Facts
 from orchestrator.models import reference as references
 from orchestrator.models.access import hub_token
+from orchestrator.models.headers import Headers, read_hub, read_local
 from orchestrator.models.hub import HubClient
 from orchestrator.models.local import resolve_local, resolve_local_base
 from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
@@ -25,6 +26,7 @@ class Resolver:
         self._progress = progress
         self._models: dict[ModelSpec, ResolvedModel] = {}
         self._bases: dict[ModelSpec, tuple[ResolvedFiles | None, dict[str, object]]] = {}
+        self._headers: dict[ModelSpec, Headers | DeployError] = {}
         self._releases: dict[str, EngineRelease] = {}
         self._lock = threading.Lock()
 
@@ -51,6 +53,26 @@ class Resolver:
                 remedy="correct model.sha256, or model.revision",
             )
         return found
+
+    def headers(self, runtime: str) -> Headers:
+        """The headers of the model's files, without the weights. Raises UsageError, DeployError."""
+        wanted, model = model_for(self._spec, runtime), self.model(runtime)
+        with self._lock:
+            if wanted not in self._headers:
+                try:
+                    self._headers[wanted] = self._read_headers(wanted, model)
+                except DeployError as error:  # nor is it asked for again by the next host
+                    self._headers[wanted] = error
+            found = self._headers[wanted]
+        if isinstance(found, DeployError):
+            raise found
+        return found
+
+    def _read_headers(self, wanted: ModelSpec, model: ResolvedModel) -> Headers:
+        reference = references.parse(wanted.source)
+        if isinstance(reference, references.LocalPath):
+            return read_local(reference.path)
+        return read_hub(hub_client(self._spec.hub), model, self._progress)
 
     def base(self, runtime: str) -> tuple[ResolvedFiles | None, dict[str, object]]:
         """Tokenizer and config files for a GGUF, and the generation_config.json among them."""

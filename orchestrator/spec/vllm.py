@@ -139,6 +139,9 @@ class VllmSpec(Served):
         description="Context in tokens; also 24k (24000), 24K (24576), 25.6k, or auto (-1): the largest that fits.",
         examples=[24576, "24K", "auto"],
     )
+    num_parallel: Annotated[Count, Field(le=1024)] = Field(
+        default=1, description="Requests of full length that there has to be memory for at once.", examples=[4]
+    )
     max_num_seqs: Count = Field(default=256, description="Requests served at once.", examples=[256])
     max_num_batched_tokens: Tokens = Field(
         default=8192, description="Tokens computed in one step; at least max_num_seqs.", examples=[8192, "8K"]
