@@ -14,8 +14,8 @@ import pytest
 from tests.docs.schemas import closed
 from tests.doubles.ollama.archive import make_archive
 from tests.doubles.ollama.running import OFFICIAL
-from tests.hosts.support import Run
-from tests.hosts.vllm.conftest import HOST, SMALL, URL, Box
+from tests.hosts.support import BEHIND, Run
+from tests.hosts.vllm.conftest import HOST, SMALL, Box
 from tests.lab.images import VLLM_VERSION
 from tests.lab.lab import VLLM_IN_MACHINES
 
@@ -52,7 +52,7 @@ def bench(box: Box, *words: str, status: int = 0) -> dict[str, Any]:
 
 def counters(box: Box) -> dict[str, float]:
     """vLLM's own numbers."""
-    text = box.machine.exec(f"curl -fsS {URL}/metrics")
+    text = box.machine.exec(f"curl -fsS http://127.0.0.1:{BEHIND['vllm']}/metrics")
     found = {name: re.search(rf"^vllm:{name}\{{[^}}]*\}} (\S+)", text, re.MULTILINE) for name in COUNTERS}
     return {name: float(match[1]) for name, match in found.items() if match}
 
