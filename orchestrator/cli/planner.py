@@ -91,4 +91,5 @@ class Planner:
                 progress.note(note)
             for warning in deployment.warnings:
                 progress.warn(warning)
-        return Work(host, seen, [plan(host, deployment, seen) for deployment in wanted])
+        plans = [plan(host, deployment, seen) for deployment in wanted]
+        return Work(host, seen, plans, spec.hooks, (spec.hub.token_env,))

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.errors import UsageError
 from orchestrator.spec.fields import Section, Text, Word, contradiction
+from orchestrator.spec.hooks import HooksSpec
 from orchestrator.spec.hub import HubSpec
 from orchestrator.spec.model import DEFAULT_BASE, DEFAULT_SOURCE, ModelSpec
 from orchestrator.spec.ollama import OllamaSpec
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_BASE",
     "DEFAULT_SOURCE",
     "RUNTIMES",
+    "HooksSpec",
     "HubSpec",
     "ModelSpec",
     "OllamaSpec",
@@ -57,6 +59,9 @@ class Spec(Section):
         examples=["You are a helpful AI assistant."],
     )
     hub: HubSpec = Field(default=HubSpec(), description="How the Hub is reached.", examples=[{}])
+    hooks: HooksSpec = Field(
+        default=HooksSpec(), description="Commands of your own around `up`, on this machine.", examples=[{}]
+    )
     ollama: OllamaSpec | None = Field(
         default=None, description="Serve with Ollama. `ollama:` alone takes all defaults.", examples=[{"port": 11434}]
     )
