@@ -126,5 +126,5 @@ def test_a_generation_that_is_slower_fails_the_gate(box: Box, both: Run):
 
 
 def test_no_tunnel_and_no_generator_stays(box: Box, both: Run):
-    assert box.machine.exec("pgrep -fc nvidia-smi || true") == "0"
+    assert box.machine.exec("pgrep -xc nvidia-smi || true") == "0"
     assert box.machine.exec("ss -Htn state established '( sport = :5000 )' | wc -l") == "0"
