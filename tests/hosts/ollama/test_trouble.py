@@ -174,9 +174,21 @@ def test_a_unit_without_its_program(pair: Pair):
 @pytest.mark.provokes("supervisor-program-missing")
 def test_a_supervised_program_that_is_gone(pair: Pair):
     with moved_away(pair.program):
-        pair.program.exec(f"{SUPERVISOR} restart ollama || true")
+        pair.program.exec("pkill -9 -x ollama")
+        pair.program.exec(f"timeout 60 sh -c 'until {SUPERVISOR} status ollama | grep -q FATAL; do sleep 0.2; done'")
         found = pair.diagnosis(PLAIN)
     assert found["id"] == "supervisor-program-missing" and "/bin/ollama" in found["cause"]
+    pair.repair()
+
+
+@pytest.mark.provokes("stopped-by-hand")
+@pytest.mark.parametrize("host", [HOST, PLAIN])
+def test_an_engine_that_somebody_stopped(pair: Pair, host: str):
+    machine, stop = (
+        (pair.unit, f"systemctl stop {UNIT}") if host == HOST else (pair.program, f"{SUPERVISOR} stop ollama")
+    )
+    machine.exec(stop)
+    assert pair.diagnosis(host)["id"] == "stopped-by-hand"
     pair.repair()
 
 
@@ -184,10 +196,8 @@ def test_a_supervised_program_that_is_gone(pair: Pair):
 @pytest.mark.parametrize("host", [HOST, PLAIN])
 def test_a_port_that_another_took_while_it_was_down(pair: Pair, host: str):
     machine = pair.unit if host == HOST else pair.program
-    control = "/opt/deployctl/supervisor/bin/supervisorctl -c /etc/deployctl/supervisor/supervisord.conf"
-    stop, start = (
-        f"systemctl {verb} {UNIT}" if host == HOST else f"{control} {verb} ollama" for verb in ("stop", "start")
-    )
+    verbs = ("stop", "start")
+    stop, start = (f"systemctl {verb} {UNIT}" if host == HOST else f"{SUPERVISOR} {verb} ollama" for verb in verbs)
     machine.exec(stop)
     machine.exec("nohup python3 -m http.server 11434 --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/tmp/blocker")
     machine.exec("timeout 30 sh -c 'until ss -Hltn sport = 11434 | grep -q .; do sleep 0.1; done'")
