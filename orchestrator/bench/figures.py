@@ -33,9 +33,14 @@ def spread(values: Iterable[float]) -> Spread | None:
 
 
 def level(concurrency: int, batch: Batch, gpus: tuple[GpuUse, ...] = (), tunnel_cpu_s: float | None = None) -> Level:
-    """One level's numbers. ``tunnel_cpu_s`` are the seconds of processor that an SSH tunnel took on this side."""
+    """One level's numbers. ``tunnel_cpu_s`` are the seconds of processor that an SSH tunnel took on this side.
+
+    What is between pieces that arrive together tells nothing of tokens, so it is left out.
+    """
     good = [record for record in batch.records if not record.error]
     bad = [record for record in batch.records if record.error]
+    between = spread(gap for record in good for gap in record.gaps)
+    together = between is not None and between.p50 < TOGETHER_S
     seconds = max((record.ended for record in batch.records), default=0.0)
     tokens = sum(record.tokens for record in good)
     return Level(
@@ -47,9 +52,9 @@ def level(concurrency: int, batch: Batch, gpus: tuple[GpuUse, ...] = (), tunnel_
         complaints={record.error: record.detail for record in reversed(bad)},
         finished=dict(Counter(record.finish for record in good if record.finish).most_common()),
         ttft_s=spread(_wait(record) for record in good),
-        inter_token_s=spread(gap for record in good for gap in record.gaps),
+        inter_token_s=None if together else between,
         end_to_end_s=spread(record.ended - record.began for record in good),
-        tokens_per_second=spread(rate for record in good if (rate := _rate(record))),
+        tokens_per_second=None if together else spread(rate for record in good if (rate := _rate(record))),
         output_tokens_per_second=round(tokens / seconds, 3) if seconds else 0.0,
         requests_per_second=round(len(good) / seconds, 4) if seconds else 0.0,
         prompt_tokens=sum(record.prompt_tokens for record in good),
@@ -107,9 +112,9 @@ def doubts(found: Level) -> list[str]:
             f"the server counts {found.output_tokens} tokens in {found.pieces} pieces of its streams: "
             "the time between pieces is not that between tokens"
         )
-    if found.inter_token_s and found.inter_token_s.p50 < TOGETHER_S:
+    if found.inter_token_s is None and found.pieces > found.succeeded:
         said.append(
-            "pieces arrive several at a time (the server, or a proxy before it, gathers them): what is between tokens "
-            "and after the first one tells nothing"
+            "pieces arrive several at a time, as the server (or a proxy before it) gathers them: nothing can be told "
+            "of what is between tokens"
         )
     return said

@@ -45,7 +45,7 @@ def _compared(then: Level, now: Level) -> Iterator[Change]:
         ("seconds to the first token, median", then.ttft_s, now.ttft_s),
         ("seconds between tokens, median", then.inter_token_s, now.inter_token_s),
     ):
-        if old is not None and old.p50:
+        if old is not None and old.p50 and (new is not None or not now.succeeded):
             yield _later(at, what, old, new)
     failed, failed_then = now.requests - now.succeeded, then.requests - then.succeeded
     if failed > failed_then:

@@ -10,6 +10,10 @@ from orchestrator.bench.settings import SAMPLING, Settings
 Kind = Literal["sampling", "end", "system", "template", "prompt"]
 
 
+GREETING = "Hello!"
+"""What is asked to see what the model gets to read of a question."""
+
+
 class Differs(BaseModel):
     """One thing that is not the same on both sides; ``first`` and ``second`` are the two in words."""
 
@@ -85,12 +89,18 @@ def _system(first: Settings, second: Settings) -> Iterator[Differs]:
         yield Differs(
             kind="system",
             name="system prompt",
-            first=first.system or "none",
-            second=second.system or "none",
+            first=first.system or _none(first),
+            second=second.system or _none(second),
             why="one model is told who it is before every question, the other is not: nothing changes answers more",
             remedy="send a system message with every request (it takes the place of Ollama's own), or deploy without: "
             "--set system=null",
         )
+
+
+def _none(side: Settings) -> str:
+    """No system prompt of its own; but a chat template may bring one."""
+    before = side.rendered.partition(GREETING)[0]
+    return f"none; its chat template begins with {before!r}" if before else "none"
 
 
 def _prompt(first: Settings, second: Settings, asked: tuple[Answered, ...]) -> Iterator[Differs]:

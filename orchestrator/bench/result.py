@@ -72,7 +72,7 @@ class GpuUse(_Value):
 
 
 class Level(_Value):
-    """One concurrency. Spreads are None when no request went well.
+    """One concurrency. Spreads are None when no request went well; what is between tokens also where none can be told.
 
     ``ttft_s`` is from sending a request to its first text, ``inter_token_s`` between pieces of the stream,
     ``tokens_per_second`` that of one answer after its first text, ``output_tokens_per_second`` that of all together.

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from orchestrator.bench.parity import Said
+from orchestrator.bench.parity import GREETING, Said
 from orchestrator.bench.settings import Settings, of_ollama, of_vllm, overridden
 from orchestrator.bench.target import Target
 from orchestrator.errors import DeployError
@@ -56,13 +56,13 @@ class Side:
         if answer.status != 200:
             raise self._failed("does not show its model", answer)
         # Renders without generating; an Ollama that does not know the word generates the one token that it may.
-        asked = {"_debug_render_only": True, "stream": False, "options": {"num_predict": 1}, **_asked("Hello!")}
+        asked = {"_debug_render_only": True, "stream": False, "options": {"num_predict": 1}, **_asked(GREETING)}
         debug = _object(self._post("/api/chat", asked, _ANSWER_S)).get("_debug_info")
         rendered = debug.get("rendered_template") if isinstance(debug, dict) else ""
         return of_ollama(_object(answer), rendered if isinstance(rendered, str) else "")
 
     def _vllm(self) -> Settings:
-        tokens = _object(self._post("/tokenize", _asked("Hello!"), _SMALL_S)).get("tokens")
+        tokens = _object(self._post("/tokenize", _asked(GREETING), _SMALL_S)).get("tokens")
         shown = _object(self._post("/detokenize", {"tokens": tokens}, _SMALL_S)).get("prompt") if tokens else ""
         rendered = shown if isinstance(shown, str) else ""
         return of_vllm(self._generation_config(), overridden(list(self.resources)), self._template(), rendered)

@@ -19,15 +19,21 @@ if TYPE_CHECKING:
     from orchestrator.planning.lock import Owner
     from orchestrator.planning.plan import Plan
     from orchestrator.planning.stop import Stop
+    from orchestrator.spec.models import HooksSpec
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done on one host, as it was when looked at."""
+    """What is to be done on one host, as it was when looked at.
+
+    ``hooks`` are the user's commands around it, and ``secrets`` the names of variables that they must not see.
+    """
 
     host: "Host"
     seen: "Survey"
     plans: "list[Plan]"
+    hooks: "HooksSpec | None" = None
+    secrets: tuple[str, ...] = ()
 
 
 class Locks:
@@ -82,12 +88,14 @@ class Execution:
 
     def run(self, works: list[Work], failures: list[DeployError]) -> ExitStatus:
         """Show what is to be done, ask, do it on every host, and report. ``failures`` are those of planning."""
+        from orchestrator.cli import hooks
         from orchestrator.cli.interrupt import stoppable
         from orchestrator.cli.session import worst
 
         self._show(works)
         if any(plan.work for work in works for plan in work.plans):
             self._confirm()
+        hooks.before(self.session, works, self.cause)
         by_host = {work.host.name: work for work in works}
         with self.console.progress(), stoppable(self.console) as stop:
             hosts = [work.host for work in works]
@@ -98,6 +106,7 @@ class Execution:
         statuses += [ExitStatus.UNHEALTHY for result in results if not result.report.healthy]
         for result in results:
             self._report(result)
+        hooks.after(self.session, works, results, self.cause)
         self.console.document(self._document(results, failures, worst(statuses)))
         return worst(statuses)
 
@@ -182,6 +191,8 @@ class Execution:
         self.console.say(f"\n{result.plan.deployment.name} on {result.plan.host}:", bold=True)
         for line in lines(result.report):
             self.console.say(f"  {line}")
+        if result.steps:
+            self.console.say(f"  took    {_took(result)}")
         if result.report.healthy:
             key = self._first_keys.get((result.plan.host, result.plan.deployment.name))
             for line in usage(result.plan, "" if self.session.scope is None else f" --{self.session.scope}", key):
@@ -206,6 +217,12 @@ class Execution:
 def _result(outcome: "Outcome") -> str:
     state = "healthy" if outcome.report.healthy else "unhealthy"
     return f"{state}; returned, as generation {outcome.returned.generation}" if outcome.returned else state
+
+
+def _took(outcome: "Outcome") -> str:
+    """How long it all took, and what of it took longer than a second."""
+    long = [f"{step.what} {step.seconds:.0f} s" for step in outcome.steps if step.seconds >= 1]
+    return ": ".join([f"{sum(step.seconds for step in outcome.steps):.0f} s", *([", ".join(long)] if long else [])])
 
 
 def _json(outcome: "Outcome") -> "Applied":

@@ -99,4 +99,4 @@ class Planner:
                 progress.note(note)
             for warning in made.deployment.warnings:
                 progress.warn(warning)
-        return Work(host, seen, plans)
+        return Work(host, seen, plans, spec.hooks, (spec.hub.token_env,))

@@ -25,30 +25,35 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("runtime", required=False, metavar="[ollama|vllm]")
+@click.option("--on-done", metavar="COMMAND", help="Run this here at the end, however it ends (see hooks in the spec).")
 @spec_options
 @force_option
 @start_options
 @change_options
 @host_options
 @common_options
-def up(runtime: str | None, **options: Any) -> int:
+def up(runtime: str | None, on_done: str | None, **options: Any) -> int:
     """Deploy a runtime (or all that the spec names) and prove that the endpoint generates.
 
     Run it again at any time: what is already as wanted is left alone. When the endpoint does not become healthy, the
     last generation that was is returned to, and the exit code is 5.
     """
     from orchestrator.cli.execute import Execution, Locks, command_line
+    from orchestrator.cli.hooks import OnDone
     from orchestrator.cli.planner import Planner
     from orchestrator.cli.session import Session, runtime_argument
 
     session = Session(options)
-    planner = Planner(session, runtime_argument(runtime))
     command = command_line(["up", *([runtime] if runtime else [])])
-    hosts = session.open(planner.entries)
-    try:
-        with Locks(session, command, options["lock_wait"]) as locks:
-            works, failures = planner.plans(hosts, locks.take)
-            return int(Execution(session, command, "deployctl.up/1").run(works, failures))
-    finally:
-        for host in hosts:
-            host.close()
+    with OnDone(session, on_done, command) as done:
+        planner = Planner(session, runtime_argument(runtime))
+        done.secrets = (planner.spec.hub.token_env,)
+        hosts = session.open(planner.entries)
+        try:
+            with Locks(session, command, options["lock_wait"]) as locks:
+                works, failures = planner.plans(hosts, locks.take)
+                done.status = Execution(session, command, "deployctl.up/1").run(works, failures)
+        finally:
+            for host in hosts:
+                host.close()
+    return int(done.status)

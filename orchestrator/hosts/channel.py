@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from orchestrator.hosts.output import Output
 
 if TYPE_CHECKING:
     from paramiko import Channel
+
+GONE = (OSError, EOFError)
+"""What paramiko raises at whoever sends where nobody listens: the second when the connection is cut at that moment."""
 
 _TICK = 1.0  # seconds; looked at only while nothing comes
 _READ = 256 * 1024  # bytes
@@ -40,7 +44,8 @@ def converse(
         if exited != UNKNOWN:
             helpers[1].join()
     finally:
-        channel.close()
+        with suppress(*GONE):
+            channel.close()
         for helper in helpers:
             helper.join()
     if faults:
@@ -75,8 +80,8 @@ def _feed(channel: "Channel", feed: Iterator[bytes], faults: list[OSError]) -> N
                 channel.shutdown_write()
                 return
             _send(channel, chunk)
-        except OSError:
-            return  # it did not want all of it, which is its own business
+        except GONE:
+            return  # it did not want all of it, which is its own business; or nobody is there any more
 
 
 def _send(channel: "Channel", chunk: bytes) -> None:

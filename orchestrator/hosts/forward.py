@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import RefusedError, UnreachableError
+from orchestrator.hosts.channel import GONE
 
 if TYPE_CHECKING:
     from paramiko import Channel, Transport
@@ -77,12 +78,13 @@ def _carry(near: socket.socket, transport: "Transport", host: str, address: str,
             return
         back = Thread(target=_bring, args=(far, near), daemon=True)
         back.start()
-        with suppress(OSError):
+        with suppress(*GONE):
             while piece := near.recv(_PIECE):
                 far.sendall(piece)
             far.shutdown_write()
         back.join()
-        far.close()
+        with suppress(*GONE):
+            far.close()
 
 
 def _bring(far: "Channel", near: socket.socket) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UnreachableError
+from orchestrator.hosts.channel import GONE
 
 if TYPE_CHECKING:
     from paramiko import Channel
@@ -124,7 +125,7 @@ class ChannelHeld:
         """Send it one byte; see ``Held.beat``."""
         try:
             return self._channel.send(b".") == 1
-        except OSError:
+        except GONE:
             return False
 
     @property
@@ -137,8 +138,9 @@ class ChannelHeld:
     def release(self) -> None:
         """End it; see ``Held.release``."""
         self._released = True
-        with suppress(OSError, EOFError):
+        with suppress(*GONE):
             self._channel.send(_DONE)
             self._channel.shutdown_write()
             self._channel.status_event.wait(_LAST_WAIT_S)
-        self._channel.close()
+        with suppress(*GONE):
+            self._channel.close()

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import monotonic
+from typing import NamedTuple
 
 from orchestrator import __version__
 from orchestrator.facts import Layout
@@ -22,10 +24,24 @@ from orchestrator.progress import Progress
 from orchestrator.resources.files import Directory
 
 
+class Step(NamedTuple):
+    """Something that was done, and how many seconds that took."""
+
+    what: str
+    seconds: float
+
+
 def apply_plan(
-    host: Host, plan: Plan, layout: Layout, before: Manifest | None, by: str, progress: Progress, stop: Stop
+    host: Host,
+    plan: Plan,
+    layout: Layout,
+    before: Manifest | None,
+    by: str,
+    progress: Progress,
+    stop: Stop,
+    steps: list[Step],
 ) -> Manifest:
-    """Carry out every change in order, unless ``stop`` is asked for between two.
+    """Carry out every change in order, unless ``stop`` is asked for between two; what was done goes to ``steps``.
 
     The manifest is written first, with all that will be made and all that is not yet gone, so that whatever happens
     afterwards, ``up`` can go on and ``down`` can clear away. Raises DeployError at the first change that fails;
@@ -44,11 +60,13 @@ def apply_plan(
         for done, change in enumerate(plan.work):
             stop.check(host.name, f"{plan.deployment.name}: {done} of {len(plan.work)} steps are done")
             progress.note(f"{_VERBS[change.action]} {change.resource.title} {change.resource.identity}")
+            began = monotonic()
             with journal.step(change.action, change.resource.address):
                 if change.action == "remove":
                     change.resource.remove(host, progress)
                 else:
                     change.resource.apply(host, change.observed, progress)
+            steps.append(Step(change.resource.title, monotonic() - began))
     applied = _manifest(plan, "applied", by)
     write_manifest(host, state, applied)
     return applied

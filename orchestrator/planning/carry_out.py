@@ -8,7 +8,7 @@ from orchestrator.health.clock import Clock
 from orchestrator.health.ladder import check
 from orchestrator.health.report import HealthReport
 from orchestrator.hosts.base import Host
-from orchestrator.planning.apply import apply_plan
+from orchestrator.planning.apply import Step, apply_plan
 from orchestrator.planning.deploy import survey
 from orchestrator.planning.generation import Generation, last_healthy, write_generation
 from orchestrator.planning.manifest import Manifest, write_manifest
@@ -43,12 +43,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a plan. ``returned`` is the generation that was returned to, with how that ended."""
+    """What came of a plan. ``returned`` is the generation that was returned to, with how that ended.
+
+    ``steps`` are what was done, the wait for the engine last.
+    """
 
     plan: Plan
     report: HealthReport
     generation: int
     returned: "Outcome | None" = None
+    steps: tuple[Step, ...] = ()
 
 
 def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
@@ -57,9 +61,9 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
     Raises DeployError when a step fails, after returning where there is something to return to; StoppedError when the
     user wants no more: then nothing is returned to.
     """
-    run = replace(run, progress=Heeding(run.progress, run.stop, run.host.name))
+    run, steps = replace(run, progress=Heeding(run.progress, run.stop, run.host.name)), list[Step]()
     try:
-        manifest = apply_plan(run.host, made, run.layout, before, run.by, run.progress, run.stop)
+        manifest = apply_plan(run.host, made, run.layout, before, run.by, run.progress, run.stop, steps)
     except (UnreachableError, StoppedError):
         raise
     except UnhealthyError:  # it was waited for in vain: only see why it does not answer
@@ -67,13 +71,15 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
         if report.healthy:
             raise
         _keep_unfinished(run, made, report)
-        return Outcome(made, report, made.generation, returned=_return(run, made))
+        return Outcome(made, report, made.generation, returned=_return(run, made), steps=tuple(steps))
     except DeployError as error:
         raise _told(error, _return(run, made) if before else None) from error
     began = run.clock.now()
     report = _look(run, made)
-    _keep(run, made, manifest, report, run.clock.now() - began)
-    outcome = Outcome(made, report, manifest.generation)
+    waited = run.clock.now() - began
+    _keep(run, made, manifest, report, waited)
+    done = (*steps, Step("until it answered", waited)) if made.work else ()
+    outcome = Outcome(made, report, manifest.generation, steps=done)
     return outcome if report.healthy or not made.work else replace(outcome, returned=_return(run, made))
 
 

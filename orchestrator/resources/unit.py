@@ -15,6 +15,12 @@ from orchestrator.resources.service import Service
 _SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp"
 
 
+_LAST_TWO = (
+    "index($0, began) == 1 { first = second; second = NR } { line[NR] = $0 } "
+    "END { for (i = first ? first : 1; i <= NR; i++) print line[i] }"
+)
+
+
 class Unit(Service):
     """A systemd service that is enabled and running. Its unit file is a resource of its own.
 
@@ -122,12 +128,16 @@ class Unit(Service):
         return journal
 
     def log_tail(self, host: Host, lines: int) -> str:
-        """Its last lines since its files were last written: what an earlier deployment died of explains nothing."""
+        """Its last lines since its files were last written, of its last two starts.
+
+        What an earlier deployment died of, or an earlier run, explains nothing.
+        """
         name = quote(self.name)
         script = (
             f"files=$(systemctl show -p FragmentPath -p DropInPaths --value -- {name})\n"
             f"since=$(stat -c %Y -- $files 2>/dev/null | sort -n | tail -n 1)\n"
-            f'exec journalctl --no-pager -o cat -n {int(lines)} --since "@${{since:-0}}" -u {name}\n'
+            f'journalctl --no-pager -q -o cat -n {int(lines)} --since "@${{since:-0}}" -u {name} | '
+            f"awk -v began={quote(f'Starting {self.name}')} {quote(_LAST_TWO)}\n"
         )
         return host.run(script, timeout=30).stdout
 

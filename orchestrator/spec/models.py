@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from orchestrator.errors import UsageError
 from orchestrator.spec.fields import Section, Text, Word, contradiction
 from orchestrator.spec.gateway import GatewaySpec
+from orchestrator.spec.hooks import HooksSpec
 from orchestrator.spec.hub import HubSpec
 from orchestrator.spec.model import DEFAULT_BASE, DEFAULT_SOURCE, ModelSpec
 from orchestrator.spec.ollama import OllamaSpec
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_SOURCE",
     "RUNTIMES",
     "GatewaySpec",
+    "HooksSpec",
     "HubSpec",
     "ModelSpec",
     "OllamaSpec",
@@ -63,6 +65,9 @@ class Spec(Section):
     hub: HubSpec = Field(default=HubSpec(), description="How the Hub is reached.", examples=[{}])
     gateway: GatewaySpec = Field(
         default=GatewaySpec(), description="How clients come in: keys, TLS, limits.", examples=[{"tls": "internal"}]
+    )
+    hooks: HooksSpec = Field(
+        default=HooksSpec(), description="Commands of your own around `up`, on this machine.", examples=[{}]
     )
     ollama: OllamaSpec | None = Field(
         default=None, description="Serve with Ollama. `ollama:` alone takes all defaults.", examples=[{"port": 11434}]

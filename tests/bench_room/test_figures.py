@@ -78,4 +78,6 @@ def test_pieces_of_several_tokens_and_pieces_that_come_together_are_said():
     several = Record(0, 1, 2, [1.0], 5, 10, 2, counted=True)
     assert "10 tokens in 2 pieces" in doubts(level(1, Batch((several,), CALM)))[0]
     together = Record(0, 1, 2, [0.0] * 9, 5, 10, 10, counted=True)
-    assert "several at a time" in doubts(level(1, Batch((together,), CALM)))[0]
+    made = level(1, Batch((together,), CALM))
+    assert "several at a time" in doubts(made)[0]
+    assert made.inter_token_s is None and made.tokens_per_second is None and made.output_tokens_per_second == 5

@@ -62,6 +62,12 @@ def test_only_levels_that_both_have_are_compared():
     assert {change.concurrency for change in found} == {4}
 
 
+def test_what_cannot_be_told_any_more_is_not_held_against_it():
+    together = level(100).model_copy(update={"inter_token_s": None})
+    assert slower(changes(measured(level(100)), measured(together)), 0.0) == ()
+    assert slower(changes(measured(together), measured(level(100))), 0.0) == ()
+
+
 def test_improvements_are_told_as_such():
     (rate, *_) = changes(measured(level(100)), measured(level(150)))
     assert rate.worse == pytest.approx(-0.5)

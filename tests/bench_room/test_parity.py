@@ -94,6 +94,11 @@ def test_the_worked_example_differs_where_it_does():
     }
 
 
+def test_a_system_prompt_of_the_chat_template_is_shown():
+    found = names(of_ollama(SHOWN), of_vllm(CONFIG, {}, "", "<|system|>You are Qwen.<|user|>Hello!<|assistant|>"))
+    assert found["system prompt"][1] == "none; its chat template begins with '<|system|>You are Qwen.<|user|>'"
+
+
 def test_every_difference_has_a_reason_and_a_remedy_and_the_modelfile_is_told_unheard():
     found = differences(of_ollama(SHOWN), of_vllm(CONFIG, {}, ""), ())
     assert all(item.why and item.remedy for item in found)

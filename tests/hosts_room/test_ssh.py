@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.errors import UnreachableError
 from orchestrator.hosts.base import UNKNOWN
+from orchestrator.hosts.channel import converse
 from orchestrator.hosts.ssh import SSHHost
 from tests.hosts_room.conftest import free_port, keygen, start_sshd, stop_sshd
 from tests.hosts_room.test_local import wait_until_gone
@@ -105,6 +106,31 @@ def test_a_lost_connection_is_unknown_and_the_next_run_connects_again(box, sshd,
     assert (lost.exited, lost.stdout) == (UNKNOWN, "up\n")
     os.kill(int((tmp_path / "pid").read_text()), 9)
     assert box.run("echo again").stdout == "again\n"
+
+
+class Cut:
+    """A channel whose connection is cut while it sends: then paramiko raises EOFError, and not the OSError of later."""
+
+    exit_status, status_event = UNKNOWN, threading.Event()
+
+    def settimeout(self, seconds: float) -> None:
+        return
+
+    def recv(self, size: int) -> bytes:
+        self.status_event.wait(20)
+        return b""
+
+    recv_stderr = recv
+
+    def send(self, data: bytes) -> int:
+        self.status_event.set()
+        raise EOFError
+
+    close = shutdown_write = lambda self: self.send(b"")
+
+
+def test_a_connection_that_is_cut_while_it_sends_is_unknown():
+    assert converse(Cut(), iter([b"script"]), limit=20, on_line=None).exited == UNKNOWN
 
 
 def test_an_idle_connection_that_died_is_not_noticed(box, sshd):

@@ -71,7 +71,7 @@ class SimulatedHost:
 
     def up(self, deployment: Deployment, layout: Layout) -> Plan:
         plan = self.plan(deployment)
-        apply_plan(self, plan, layout, self.manifests.get(deployment.name), "ada@desk", Quiet(), Stop())  # type: ignore[arg-type]
+        apply_plan(self, plan, layout, self.manifests.get(deployment.name), "ada@desk", Quiet(), Stop(), [])  # type: ignore[arg-type]
         return plan
 
     def down(self, name: str, layout: Layout, *, purge: bool = False) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ PLAIN = "plain"
 BOTH = ("--host", HOST, "--host", PLAIN)
 UNIT = "deployctl-ollama.service"
 LAST = "/tokens-nobody-may-see"
+SUPERVISOR = "$(find /opt -name supervisorctl) -c $(find /etc/deployctl -name supervisord.conf)"
 
 
 class Pair:
@@ -172,11 +173,22 @@ def test_a_unit_without_its_program(pair: Pair):
 
 @pytest.mark.provokes("supervisor-program-missing")
 def test_a_supervised_program_that_is_gone(pair: Pair):
-    control = "/opt/deployctl/supervisor/bin/supervisorctl -c /etc/deployctl/supervisor/supervisord.conf"
     with moved_away(pair.program):
-        pair.program.exec(f"{control} restart ollama || true")
+        pair.program.exec("pkill -9 -x ollama")
+        pair.program.exec(f"timeout 60 sh -c 'until {SUPERVISOR} status ollama | grep -q FATAL; do sleep 0.2; done'")
         found = pair.diagnosis(PLAIN)
     assert found["id"] == "supervisor-program-missing" and "/bin/ollama" in found["cause"]
+    pair.repair()
+
+
+@pytest.mark.provokes("stopped-by-hand")
+@pytest.mark.parametrize("host", [HOST, PLAIN])
+def test_an_engine_that_somebody_stopped(pair: Pair, host: str):
+    machine, stop = (
+        (pair.unit, f"systemctl stop {UNIT}") if host == HOST else (pair.program, f"{SUPERVISOR} stop ollama")
+    )
+    machine.exec(stop)
+    assert pair.diagnosis(host)["id"] == "stopped-by-hand"
     pair.repair()
 
 
@@ -184,10 +196,8 @@ def test_a_supervised_program_that_is_gone(pair: Pair):
 @pytest.mark.parametrize("host", [HOST, PLAIN])
 def test_a_port_that_another_took_while_it_was_down(pair: Pair, host: str):
     machine = pair.unit if host == HOST else pair.program
-    control = "/opt/deployctl/supervisor/bin/supervisorctl -c /etc/deployctl/supervisor/supervisord.conf"
-    stop, start = (
-        f"systemctl {verb} {UNIT}" if host == HOST else f"{control} {verb} ollama" for verb in ("stop", "start")
-    )
+    verbs = ("stop", "start")
+    stop, start = (f"systemctl {verb} {UNIT}" if host == HOST else f"{SUPERVISOR} {verb} ollama" for verb in verbs)
     machine.exec(stop)
     machine.exec("nohup python3 -m http.server 11434 --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/tmp/blocker")
     machine.exec("timeout 30 sh -c 'until ss -Hltn sport = 11434 | grep -q .; do sleep 0.1; done'")
@@ -214,15 +224,16 @@ def test_a_unit_that_somebody_masked(pair: Pair):
 
 
 @pytest.mark.provokes("disk-full")
-def test_a_disk_without_room_for_the_model(pair: Pair):
-    pair.unit.exec("mount -t tmpfs -o size=64k tmpfs /var/lib/deployctl/models")
+def test_a_disk_that_is_full(pair: Pair):
+    """So full that not even the files of the configuration can be written."""
+    pair.unit.exec("mount -t tmpfs -o size=4k tmpfs /etc/deployctl && head -c 4096 /dev/zero >/etc/deployctl/fill")
     try:
         document = pair.up(HOST)
     finally:
-        pair.unit.exec("umount /var/lib/deployctl/models")
+        pair.unit.exec("umount /etc/deployctl")
     (error,) = document["errors"]
-    assert document["exit"] != 0 and "No space left on device" in error["why"] and "df -h" in error["remedy"]
-    assert pair.explained(error["why"]) == "disk-full"
+    assert document["exit"] == 1 and "No space left on device" in error["why"], document
+    assert "is full" in error["remedy"] and "df -h" in error["remedy"]
     pair.repair()
 
 

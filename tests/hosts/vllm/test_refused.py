@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.health.diagnosis import diagnose
 from tests.hosts.vllm.conftest import CONTAINER, HOST, Box
 from tests.lab import snapshot as snapshots
 
@@ -73,16 +74,20 @@ def test_a_container_of_somebody_else_is_left_alone(untouched: Box):
         box.machine.exec(f"docker rm -f {CONTAINER}")
 
 
+@pytest.mark.provokes("registry-unreachable")
 def test_an_image_that_cannot_be_had_is_explained_and_down_clears_away(box: Box):
     run = box.up("--image", "registry.invalid/vllm/vllm-openai-cpu:v0.32.0")
     assert run.exit == 1, run
     error = the_error(run)
     assert "registry.invalid/vllm/vllm-openai-cpu:v0.32.0" in error["what"] and "registry.invalid" in error["why"]
     assert "--image-archive" in error["remedy"]
+    found = diagnose(error["why"], "vllm")
+    assert found is not None and found.id == "registry-unreachable" and "registry.invalid" in found.cause
     assert box.status()["vllm"]["state"] == "unfinished"
     assert box.down("vllm").exit == 0 and box.status() == {}
 
 
+@pytest.mark.provokes("context-over-model-limit")
 def test_a_context_beyond_the_model_is_diagnosed(box: Box):
     run = box.up("--max-model-len", "999999")
     assert run.exit == 5, run
