@@ -98,7 +98,7 @@ def _facts(work: "Work", plan: "Plan") -> dict[str, str]:
         "DEPLOYCTL_RUNTIME": deployment.runtime,
         "DEPLOYCTL_MODEL": deployment.endpoint.model,
         "DEPLOYCTL_ENDPOINT": deployment.endpoint.url,
-        "DEPLOYCTL_EXPOSED": "yes" if deployment.exposed else "no",
+        "DEPLOYCTL_EXPOSED": "yes" if deployment.endpoint.exposed else "no",
         "DEPLOYCTL_GENERATION": str(plan.generation),
         "DEPLOYCTL_CHANGES": str(len(plan.work)),
         "DEPLOYCTL_OS": facts.os,
