@@ -12,6 +12,7 @@ from orchestrator.resources import unpacked
 from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
+from orchestrator.resources.origin import Origin, plain
 
 
 class Program(Resource):
@@ -54,6 +55,13 @@ class Program(Resource):
     def wanted(self) -> Fields:
         """There, and executable."""
         return {"program": "yes"}
+
+    def origins(self, observed: Observed) -> tuple[Origin, ...]:
+        """What it was taken out of; where its own digest is known, that, since it can be looked at again."""
+        source = f"{self.source} (pip)" if self.package else plain(self.source)
+        if self.sha256:
+            return (Origin(source=source, pin=f"sha256:{self.sha256}", path=self.path),)
+        return (Origin(source=source, pin=f"sha256:{self.source_sha256}"),)
 
     def command(self) -> str:
         """Where it comes from."""
