@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.runtimes.routes import ROUTES
-from tests.gateway.table import ENGINES, KEYS, RECORDED, House, answered, expected, recorded, rows
+from tests.gateway.client import ask
+from tests.gateway.table import ENGINES, KEYS, RECORDED, House, answered, expected, house, recorded, rows
 
 HERE = Path(__file__).parent
 
@@ -54,3 +56,51 @@ def test_the_recorded_routes_are_those_of_the_real_vllm() -> None:
     real = json.loads(done.stdout[done.stdout.index("{\n") :])
     kept = json.loads((RECORDED / "vllm.json").read_text("utf-8"))
     assert (kept["version"], kept["routes"]) == (real["version"], real["routes"])
+
+
+@pytest.fixture(scope="module")
+def healthy(has_caddy: None) -> Iterator[House]:
+    """Both engines, with `gateway.open_health`."""
+    with house(open_health=True) as made:
+        yield made
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_health_is_open_where_that_is_asked_for_and_nothing_else_is(healthy: House, engine: str) -> None:
+    port, behind = healthy.sites[engine].port, healthy.upstreams[engine]
+    path = "/" if engine == "ollama" else "/health"  # Ollama has no /health
+    for method in ("GET", "HEAD"):
+        assert (
+            ask(port, method, "/health", Upgrade="h2c", Connection="Upgrade", Authorization="Basic eA==").status == 200
+        )
+        assert (behind.last.method, behind.last.target) == (method, path)
+        assert behind.last.header("authorization") == behind.last.header("upgrade") == []
+    before = len(behind.seen)
+    for method, target in (("POST", "/health"), ("GET", "/health/x"), ("GET", "/healthz"), ("GET", "/x/health")):
+        assert ask(port, method, target).status == 401
+    assert len(behind.seen) == before
+    for target in (
+        "//health",
+        "/HEALTH",
+        "/%68ealth",
+        "/x/../health",
+        "/health/../api/tags",
+        "/health;/api/tags",
+        "/health%2f..",
+    ):
+        assert ask(port, "GET", target).status in {200, 401}
+    assert {seen.target for seen in behind.seen[before:]} <= {path}, "whatever is taken for it leads nowhere else"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_health_takes_nothing_from_who_has_no_key(healthy: House, engine: str) -> None:
+    behind = healthy.upstreams[engine]
+    before = len(behind.seen)
+    assert ask(healthy.sites[engine].port, "GET", "/health", body=b"x" * 100_000).status == 413
+    assert [seen.body for seen in behind.seen[before:]] in ([], [None]), "never a whole request"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_health_is_closed_where_nobody_asked(shared: House, engine: str) -> None:
+    with shared.upstreams[engine].sees_nothing():
+        assert ask(shared.sites[engine].port, "GET", "/health").status == 401

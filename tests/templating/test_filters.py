@@ -128,7 +128,12 @@ def test_text_filters_refuse_what_is_no_text(value: object) -> None:
 @pytest.mark.parametrize("name", sorted(filters.FILTERS))
 def test_a_refusal_never_repeats_the_value(name: str) -> None:
     secret = "canary-7f3\0\n\ud800'\"\\"
-    arguments = {"systemd_env": ("K", secret), "supervisor_env": ([("K", secret)],)}.get(name, (secret,))
+    special = {
+        "systemd_env": ("K", secret),
+        "supervisor_env": ([("K", secret)],),
+        "caddy_addresses": ([secret], "https", 5000),
+    }
+    arguments = special.get(name, (secret,))
     try:
         filters.FILTERS[name](*arguments)
     except Unsayable as refusal:

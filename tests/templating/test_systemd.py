@@ -16,6 +16,7 @@ from tests.templating.hostile import BOUND, TEXTS, VALUES
 from tests.templating.test_golden import accepted, context_of
 
 UNITS = accepted("ollama.service.j2") + accepted("vllm.service.j2")
+GATEWAYS = accepted("gateway.service.j2")
 
 
 def said(function: Callable[..., str], *arguments: object) -> str | None:
@@ -124,7 +125,19 @@ def test_drop_ins_add_their_variables_and_touch_nothing_else(case: Path) -> None
     assert read.words == ["/bin/true", "serve"]
 
 
-@pytest.mark.parametrize("case", UNITS, ids=str)
+@pytest.mark.parametrize("case", GATEWAYS, ids=str)
+def test_the_gateways_unit_verifies_clean_and_gives_back_its_values(case: Path) -> None:
+    context = runnable(case)
+    context["reload"] = ["/bin/true", *context["reload"][1:]]  # type: ignore[index]  # JSON of a case
+    files = {"gateway.service": Renderer().render(case.parent.as_posix(), context)}
+    assert readers.systemd_verifies(files, "gateway.service") == ""
+    read = readers.systemd_reads(files)["gateway.service"]
+    assert [word.replace("$$", "$") for word in read.words] == context["reload"], "the last of its commands"
+    assert read.environment == dict(context["environment"])  # type: ignore[call-overload]  # JSON of a case
+    assert read.lines["Restart"] == ["always"]
+
+
+@pytest.mark.parametrize("case", UNITS + GATEWAYS, ids=str)
 def test_units_are_locked_up(case: Path) -> None:
     assert readers.exposure(Renderer().render(case.parent.as_posix(), context_of(case))) <= 3.0
 
