@@ -13,10 +13,12 @@ from orchestrator.bench.result import Measurement
 from orchestrator.cli.doctor_documents import AuditDocument, DoctorDocument
 from orchestrator.cli.failure import Failure, Runtime
 from orchestrator.cli.fit_documents import FitDocument
+from orchestrator.fit.decided import Decided
 from orchestrator.health.diagnosis import Diagnosis
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.health.report import HealthReport
 from orchestrator.health.service import ServiceState
+from orchestrator.health.taken import Taken
 from orchestrator.metrics.targets import Target
 from orchestrator.planning.condition import Drift, State
 from orchestrator.planning.saved import SavedPlan
@@ -110,6 +112,8 @@ class Applied(TypedDict):
     notes: list[str]
     warnings: list[str]
     health: HealthReport
+    fit: Decided | None
+    taken: Taken | None
     returned: "Applied | None"
 
 
@@ -133,6 +137,8 @@ class Running(TypedDict):
     endpoint: Endpoint
     exposed: bool
     summary: dict[str, str]
+    fit: Decided | None
+    taken: Taken | None
     applied_at: str
     applied_by: str
     service: ServiceState

@@ -187,12 +187,18 @@ class Execution:
     def _report(self, result: "Outcome") -> None:
         from orchestrator.cli.usage import usage
         from orchestrator.health.format import lines
+        from orchestrator.planning.truth import compared, spilled
 
+        fit = result.plan.deployment.fit
         self.console.say(f"\n{result.plan.deployment.name} on {result.plan.host}:", bold=True)
         for line in lines(result.report):
             self.console.say(f"  {line}")
         if result.steps:
             self.console.say(f"  took    {_took(result)}")
+        if memory := compared(fit, result.taken):
+            self.console.say(f"  memory  {memory}")
+        if warning := spilled(fit, result.taken):
+            self.console.say(f"  warning: {warning}", fg="yellow")
         if result.report.healthy:
             key = self._first_keys.get((result.plan.host, result.plan.deployment.name))
             for line in usage(result.plan, "" if self.session.scope is None else f" --{self.session.scope}", key):
@@ -246,5 +252,7 @@ def _json(outcome: "Outcome") -> "Applied":
         "notes": list(plan.deployment.notes),
         "warnings": list(plan.deployment.warnings),
         "health": outcome.report,
+        "fit": plan.deployment.fit,
+        "taken": outcome.taken,
         "returned": _json(outcome.returned) if outcome.returned else None,
     }

@@ -92,6 +92,8 @@ def _once(session: "Session", hosts: "list[Host]", *, exit_code: bool, clear: bo
 
 
 def _table(session: "Session", found: "list[tuple[str, Condition]]", silent: list[str]) -> None:
+    from orchestrator.planning.truth import compared
+
     console = session.console
     if console.json_mode:
         return
@@ -105,6 +107,8 @@ def _table(session: "Session", found: "list[tuple[str, Condition]]", silent: lis
                 cells[2] = click.style(cells[2], fg=_COLORS.get(found[number - 1][1].state))
             console.say("  ".join(cells).rstrip())
     for host, item in found:
+        if memory := compared(item.manifest.fit, item.taken):
+            console.say(f"  {item.manifest.name} on {host}: {memory}")
         for line in _remarks(item):
             console.say(f"  {item.manifest.name} on {host}: {line}", fg="red" if "OPEN" in line else "yellow")
     for host in silent:
@@ -125,7 +129,11 @@ def _row(host: str, item: "Condition") -> tuple[str, ...]:
 
 
 def _remarks(item: "Condition") -> list[str]:
+    from orchestrator.planning.truth import spilled
+
     lines = []
+    if warning := spilled(item.manifest.fit, item.taken):
+        lines.append(warning)
     if item.manifest.endpoint.exposed:
         lines.append("OPEN: other machines reach the engine itself, without the gateway (--expose direct)")
     if item.state == "unfinished":
@@ -173,6 +181,8 @@ def _json(host: str, item: "Condition") -> "Running":
         "endpoint": manifest.endpoint,
         "exposed": manifest.endpoint.exposed,
         "summary": manifest.summary,
+        "fit": manifest.fit,
+        "taken": item.taken,
         "applied_at": manifest.applied_at,
         "applied_by": manifest.applied_by,
         "service": item.service,

@@ -7,6 +7,7 @@ from orchestrator.facts import Layout, Scope
 from orchestrator.health.clock import Clock
 from orchestrator.health.ladder import check
 from orchestrator.health.report import HealthReport
+from orchestrator.health.taken import Taken
 from orchestrator.hosts.base import Host
 from orchestrator.planning.apply import Step, apply_plan
 from orchestrator.planning.deploy import survey
@@ -15,6 +16,7 @@ from orchestrator.planning.manifest import Manifest, write_manifest
 from orchestrator.planning.plan import Plan
 from orchestrator.planning.recall import return_to
 from orchestrator.planning.stop import Heeding, Stop
+from orchestrator.planning.truth import read_back
 from orchestrator.progress import Progress
 
 DEADLINE_S = {"ollama": 600.0, "vllm": 1800.0}
@@ -45,7 +47,7 @@ class Run:
 class Outcome:
     """What came of a plan. ``returned`` is the generation that was returned to, with how that ended.
 
-    ``steps`` are what was done, the wait for the engine last.
+    ``steps`` are what was done, the wait for the engine last. ``taken`` is what the engine holds of the memory.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class Outcome:
     generation: int
     returned: "Outcome | None" = None
     steps: tuple[Step, ...] = ()
+    taken: Taken | None = None
 
 
 def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
@@ -77,9 +80,11 @@ def carry_out(run: Run, made: Plan, before: Manifest | None) -> Outcome:
     began = run.clock.now()
     report = _look(run, made)
     waited = run.clock.now() - began
+    if made.work and report.healthy:
+        manifest = manifest.model_copy(update={"taken": read_back(run.host, run.scope, made, before)})
     _keep(run, made, manifest, report, waited)
     done = (*steps, Step("until it answered", waited)) if made.work else ()
-    outcome = Outcome(made, report, manifest.generation, steps=done)
+    outcome = Outcome(made, report, manifest.generation, steps=done, taken=manifest.taken)
     return outcome if report.healthy or not made.work else replace(outcome, returned=_return(run, made))
 
 

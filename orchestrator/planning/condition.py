@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.health.service import ServiceState
+from orchestrator.health.taken import Taken, of_ps
 from orchestrator.hosts.base import Host, HttpRequest
 from orchestrator.planning.manifest import Manifest
 from orchestrator.resources.base import Difference, Observed, Resource
@@ -29,7 +30,8 @@ class Drift(BaseModel):
 
 
 class Condition(BaseModel):
-    """One deployment, as it is now. ``memory`` is what the engine says it holds, in words; empty where it does not."""
+    """One deployment, as it is now. ``taken`` is what its engine holds of the memory: Ollama as it says now, while the
+    model is loaded, else as it was read back after the start."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +39,7 @@ class Condition(BaseModel):
     state: State
     service: ServiceState
     drift: tuple[Drift, ...] = ()
+    taken: Taken | None = None
 
 
 def conditions(host: Host, manifests: Sequence[Manifest]) -> list[Condition]:
@@ -49,8 +52,10 @@ def conditions(host: Host, manifests: Sequence[Manifest]) -> list[Condition]:
         drifts = (drift_of(entry.resource, observed[entry.resource.address]) for entry in manifest.entries)
         service = manifest.running_service
         doing = service.state(host) if service else ServiceState(running=False, detail="never applied")
-        state = _state(host, manifest, doing)
-        found.append(Condition(manifest=manifest, state=state, service=doing, drift=tuple(filter(None, drifts))))
+        state, taken = _state(host, manifest, doing)
+        found.append(
+            Condition(manifest=manifest, state=state, service=doing, drift=tuple(filter(None, drifts)), taken=taken)
+        )
     return found
 
 
@@ -66,11 +71,13 @@ def drift_of(resource: Resource, observed: Observed) -> Drift | None:
     return Drift(title=resource.title, identity=resource.identity, cause=cause, differences=differences)
 
 
-def _state(host: Host, manifest: Manifest, doing: ServiceState) -> State:
+def _state(host: Host, manifest: Manifest, doing: ServiceState) -> tuple[State, Taken | None]:
+    """How it does, and what it holds: one round trip where it runs."""
     if manifest.status == "applying":
-        return "unfinished"
+        return "unfinished", manifest.taken
     if not doing.running:
-        return "failed" if doing.restarts else "stopped"
-    path = "/api/version" if manifest.runtime == "ollama" else "/health"
-    answer = host.http(HttpRequest(f"{manifest.endpoint.probe_url}{path}", timeout=5))
-    return "serving" if answer.status == 200 else "starting"
+        return "failed" if doing.restarts else "stopped", manifest.taken
+    paths = ("/api/version", "/api/ps") if manifest.runtime == "ollama" else ("/health",)
+    answers = host.http_all([HttpRequest(f"{manifest.endpoint.probe_url}{path}", timeout=5) for path in paths])
+    now = of_ps(answers[1].body, manifest.endpoint.model) if len(answers) > 1 else None
+    return "serving" if answers[0].status == 200 else "starting", now or manifest.taken
