@@ -14,7 +14,7 @@ from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.log import OFFSET, FileReader, Reader
 from orchestrator.resources.observe import fields
-from orchestrator.resources.service import Service
+from orchestrator.resources.service import Service, forget
 
 _STARTED = "=== deployctl: started from other files: "
 """A line that deployctl puts into a program's log before it starts it anew."""
@@ -99,7 +99,7 @@ class Process(Service):
         """Stop it and forget it; the last program to go takes supervisord with it."""
         program = quote(self.program)
         script = (
-            f"rm -f -- {program} {quote(self.mark)}\n"
+            f"rm -f -- {program}\n{forget(self.mark)}"
             f"{self._ctl('pid')} 2>/dev/null | grep -qE '^[0-9]+$' || exit 0\n"
             f"set -e\n{self._ctl('stop', self.name)} >/dev/null || true\n"
             f"{self._ctl('reread')} >/dev/null; {self._ctl('update')} >/dev/null\n"

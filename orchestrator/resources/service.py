@@ -8,7 +8,7 @@ from abc import abstractmethod
 from datetime import datetime
 
 from orchestrator.health.service import ServiceState
-from orchestrator.hosts.base import Host
+from orchestrator.hosts.base import Host, quote
 from orchestrator.resources.base import Observed, Resource
 from orchestrator.resources.log import Reader
 
@@ -16,6 +16,11 @@ XIDS = r"""dmesg 2>/dev/null | awk -v now="$(cut -d. -f1 /proc/uptime)" '/NVRM: 
   t = $0; sub(/^\[ */, "", t); if (now - int(t) < 3600) print }' | tail -n 3
 """
 """What the GPU's driver complained about within the last hour."""
+
+
+def forget(mark: str) -> str:
+    """Remove the file of a fingerprint, and its folder where nothing else is remembered there, as of the gateway."""
+    return f'rm -f -- {quote(mark)}; rmdir -- "$(dirname {quote(mark)})" 2>/dev/null || true\n'
 
 
 class Service(Resource):

@@ -10,7 +10,7 @@ from orchestrator.resources.base import Fields, Observed
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.log import Reader, journal
 from orchestrator.resources.observe import fields
-from orchestrator.resources.service import Service
+from orchestrator.resources.service import Service, forget
 
 _SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp"
 
@@ -91,8 +91,8 @@ class Unit(Service):
 
     def remove(self, host: Host, progress: Progress) -> None:
         """Stop and disable it, or give a vendor's unit back as it was."""
-        name, mark = quote(self.name), quote(self.mark)
-        steps = [f"rm -f -- {mark}", f"systemctl cat {name} >/dev/null 2>&1 || exit 0"]
+        name = quote(self.name)
+        steps = [forget(self.mark), f"systemctl cat {name} >/dev/null 2>&1 || exit 0"]
         if not (self.vendor and self.was_enabled):
             steps.append(f"systemctl disable --quiet {name} 2>/dev/null || true")
         steps.append(f"systemctl stop {name}")
