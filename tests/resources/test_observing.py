@@ -249,9 +249,8 @@ def test_a_unit_that_systemd_does_not_know() -> None:
     ],
 )
 def test_supervised_programs(status: str, running: bool) -> None:
-    (process,) = [
-        item for item in deployment_of(Path("vllm", "venv-user-scope")).resources if isinstance(item, Process)
-    ]
+    resources = deployment_of(Path("vllm", "venv-user-scope")).resources
+    process = next(item for item in resources if isinstance(item, Process) and item.name == "vllm")
     seen = process.parse(f"status\t{status}\nprogram\tyes\nfingerprint\t{process.fingerprint}\n")
     assert seen.exists
     assert [item.field for item in process.compare(seen)] == ([] if running else ["active"])
