@@ -89,6 +89,7 @@ def facts_of(host: str, answers: Answers, scope: Scope | None, known: Known) -> 
         group=answers.one("group"),
         home=answers.one("home"),
         os=answers.one("os"),
+        hostname=answers.one("hostname"),
         address=answers.one("address"),
         arch=_arch(host, answers.one("arch")),
         cpus=max(1, answers.number("cpus")),

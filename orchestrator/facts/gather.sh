@@ -10,6 +10,7 @@ os=$(release PRETTY_NAME); say os "${os:-$(release ID)}"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
 say mem_total "$(awk '/^MemTotal:/{print $2}' /proc/meminfo)"
 say mem_available "$(awk '/^MemAvailable:/{print $2}' /proc/meminfo)"
+say hostname "$( (uname -n) 2>/dev/null)"
 # The address that the host itself uses towards others; without a route, one that is not a bridge of containers.
 say address "$({ ip -o route get 1.1.1.1 | sed -n 's/.* src \([^ ]*\).*/\1/p'
   ip -o -4 addr show scope global | awk '$2 !~ /^(docker|br-|veth|virbr|cni)/ { sub(/\/.*/, "", $4); print $4 }'

@@ -87,9 +87,9 @@ class Facts(_Fact):
 
     ``accounts`` are the users, ``group:`` groups and ``uid:`` numbers that matter and are taken; ``gpu_groups`` the
     numbers of groups, other than root's, to which the GPUs' device files belong.
-    ``address`` is its first one that others may reach; ``lacks`` names system libraries that an engine needs and that
-    are known to be missing; ``manifests`` are the JSON texts of what is applied to it. ``gpu_problem`` says why GPUs
-    are missing from ``gpus``: the driver's own words.
+    ``hostname`` is what the machine calls itself, ``address`` its first one that others may reach; ``lacks`` names
+    system libraries that an engine needs and that are known to be missing; ``manifests`` are the JSON texts of what is
+    applied to it. ``gpu_problem`` says why GPUs are missing from ``gpus``: the driver's own words.
     """
 
     host: str
@@ -100,6 +100,7 @@ class Facts(_Fact):
     group: str
     home: str
     os: str
+    hostname: str = ""
     address: str = ""
     arch: Arch
     cpus: int

@@ -4,6 +4,8 @@ Program, main Caddyfile and service are the same for every deployment of a host,
 directories. What is a deployment's own is a site (its public port) and its keys.
 """
 
+import re
+
 from orchestrator.errors import RefusedError
 from orchestrator.health.endpoint import Gateway
 from orchestrator.resources.account import Account
@@ -157,12 +159,13 @@ class GatewayFor:
         """The names of its certificate: as told, and for an authority of our own every way to the host."""
         if self.section.tls != "internal":
             return [] if self.section.tls == "none" else list(self.section.domains)
-        bind, address = self.front.bind, self.inputs.facts.address
+        bind, address, own = self.front.bind, self.inputs.facts.address, self.inputs.facts.hostname.lower()
         numbers = ["127.0.0.1", "[::1]"]
         numbers += [address] if self.front.open and address else []
         numbers += [bind] if bind not in ("0.0.0.0", "::", "localhost") else []  # noqa: S104  (compared, not bound)
         bracketed = (f"[{item}]" if ":" in item and not item.startswith("[") else item for item in numbers)
-        return list(dict.fromkeys((*self.section.domains, "localhost", *bracketed)))
+        named = [own] if self.front.open and re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?", own) else []
+        return list(dict.fromkeys((*self.section.domains, *named, "localhost", *bracketed)))
 
     def _service(self, main: str) -> list[AnyResource]:
         words = [self.program.path, "run", "--config", self.caddyfile, "--adapter", "caddyfile"]
