@@ -49,11 +49,12 @@ _LOG_LINES = 400
 """Enough to hold both tracebacks of a failed vLLM start, so the cause above the last line too."""
 _EXCERPT_LINES = 15
 
-_NONSENSE = (
-    'asked to continue "1, 2, 3, 4, 5, 6," the model said "{text}": its text may make no sense. On a CPU, vLLM must '
-    "run eager (--enforce-eager), since compiled bf16 answers nonsense there; elsewhere see whether the tokenizer and "
-    "the chat template are those of this model."
-)
+_NONSENSE = 'asked to continue "1, 2, 3, 4, 5, 6," the model said "{text}": its text may make no sense. {look}'
+_LOOK = {
+    "ollama": "See whether the prompt template is that of this model, and try a finer quantization.",
+    "vllm": "On a CPU, vLLM must run eager (--enforce-eager), since compiled bf16 answers nonsense there; elsewhere see "
+    "whether the tokenizer and the chat template are those of this model.",
+}
 
 
 def check(
@@ -211,7 +212,7 @@ class _Climb:
             return
         if answer.status != 200:
             text = self._said(answer)
-        self.warnings.append(_NONSENSE.replace("{text}", text))
+        self.warnings.append(_NONSENSE.replace("{look}", _LOOK[self.endpoint.runtime]).replace("{text}", text))
         self.held.append(self._rung(MAKES_SENSE, ok=False, detail=f'"{text}"'))
 
     def _check_entrance(self) -> None:
