@@ -52,8 +52,8 @@ _EXCERPT_LINES = 15
 _NONSENSE = 'asked to continue "1, 2, 3, 4, 5, 6," the model said "{text}": its text may make no sense. {look}'
 _LOOK = {
     "ollama": "See whether the prompt template is that of this model, and try a finer quantization.",
-    "vllm": "On a CPU, vLLM must run eager (--enforce-eager), since compiled bf16 answers nonsense there; elsewhere see "
-    "whether the tokenizer and the chat template are those of this model.",
+    "vllm": "On a CPU, vLLM must run eager (--enforce-eager), since compiled bf16 answers nonsense there; elsewhere "
+    "see whether the tokenizer and the chat template are those of this model.",
 }
 
 
