@@ -179,7 +179,7 @@ def templates() -> str:
 def _golden(template: str) -> dict[str, Any]:
     """The names that a template is given, from a case of the tests that shows them in ordinary values."""
     folder = CASES / template
-    for case in ("worked-example", "cuda", "demo"):
+    for case in ("worked-example", "cuda", "demo", "system"):
         if (folder / case / "context.json").is_file():
             context: dict[str, Any] = json.loads((folder / case / "context.json").read_text(encoding="utf-8"))
             return context
