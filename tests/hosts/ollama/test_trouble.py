@@ -236,7 +236,6 @@ def test_a_disk_that_is_full(pair: Pair):
     pair.repair()
 
 
-@pytest.mark.provokes("model-gated")
 def test_a_token_that_the_hub_refuses(pair: Pair, hub: FakeHub):
     hub.add_repo("org/gated-GGUF", {"gated-Q4_K_M.gguf": b"GGUF"})
     fault = hub.add_fault(Fault(path="/api/models/org/gated-GGUF", status=401, times=9))
