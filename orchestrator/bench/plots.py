@@ -55,6 +55,7 @@ def _places(axes: Axes, measured: Sequence[Measurement], title: str, unit: str) 
     axes.set_ylabel(unit)
     axes.set_xlabel("requests at once")
     axes.set_xticks(range(len(levels)), [str(level) for level in levels])
+    axes.set_xlim(-0.5, len(levels) - 0.5)  # also where an endpoint has no numbers
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     return 0.8 / max(1, len(measured))

@@ -18,7 +18,9 @@ def table(measured: "Measurement") -> list[str]:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["", *_headline(measured)]
-    lines += ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines += [
+        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     for level in measured.levels:
         lines += [f"  {level.concurrency} at once: {text}" for text in (*_remarks(level), *doubts(level))]
     if measured.gpu_note:

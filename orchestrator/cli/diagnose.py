@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.hosts.base import Host
     from orchestrator.planning.examine import Examination
 
-_MOST = 16 << 20
+_MOST = 4 << 20
 """Bytes of a log that are read: its end, since that is the run that matters."""
 
 _EPILOG = """\b

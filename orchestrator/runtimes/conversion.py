@@ -4,6 +4,7 @@ from importlib.resources import files
 
 from orchestrator.facts import Facts
 from orchestrator.resources.converted import Converted
+from orchestrator.runtimes.confinement import PIDS_LIMIT
 
 _PACKAGES = ("gguf==0.19.0", "accelerate==1.15.0")
 """What the dequantizer needs beside transformers; vLLM's own CPU image is not known to have them."""
@@ -28,8 +29,9 @@ def conversion(folder: str, main_file: str, sha256: str, facts: Facts, *, image:
 
 def _in_image(folder: str, image: str, facts: Facts, name: str) -> tuple[str, ...]:
     """A throw-away container that sees the model's folder and nothing else, and reads its program from stdin."""
-    guard = ("--cap-drop=ALL", "--security-opt=no-new-privileges")
-    user = (f"--user={facts.uid}:{facts.gid}", "--env=HOME=/tmp")
+    rights = ("--cap-drop=ALL", "--security-opt=no-new-privileges", f"--pids-limit={PIDS_LIMIT}")
+    guard = (*rights, "--read-only", "--tmpfs=/tmp:exec,nosuid,nodev,mode=1777")
+    user = (f"--user={facts.uid}:{facts.gid}", "--env=HOME=/tmp", "--env=USER=vllm", "--env=LOGNAME=vllm")
     # Where the image lacks the two packages, they come from PyPI into this container and go with it.
     shell = (
         'python3 -c "import gguf, accelerate" 2>/dev/null || '

@@ -8,6 +8,7 @@ import click
 import pytest
 from ruamel.yaml import YAML
 
+from orchestrator.cli.bench import Bench
 from orchestrator.cli.root import group
 from orchestrator.cli.session import Session
 from orchestrator.spec import Inventory, load_spec
@@ -56,6 +57,7 @@ def test_a_command_line_parses(line: str, tmp_path: Path, monkeypatch: pytest.Mo
     command: click.Command = group
     words = shlex.split(line)
     while isinstance(command, click.Group):
+        words = command.spelled_out(words) if isinstance(command, Bench) else words
         assert words, "names no command"
         named = command.get_command(click.Context(command), words[0])
         assert named is not None, f"there is no command {words[0]}"

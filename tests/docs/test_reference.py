@@ -53,7 +53,7 @@ def test_a_stale_page_is_told(tmp_path: Path) -> None:
     for name in ("orchestrator", "templates", "inventories", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "docs").mkdir()
-    for name in ("documents.toml", "examples"):
+    for name in ("documents.toml", "examples", "operating.md", "troubleshooting.md"):
         (tmp_path / "docs" / name).symlink_to(DOCS / name)
     (tmp_path / "docs" / "generate.py").write_text((DOCS / "generate.py").read_text("utf-8"))
     for folder in ("reference", "schemas"):
