@@ -83,14 +83,14 @@ def adapted(shape: ModelShape, settings: Settings, machine: Machine, unset: Iter
 
 
 def automatic(shape: ModelShape, settings: Settings, machine: Machine, unset: Iterable[str]) -> Settings:
-    """The settings with the largest context that fits; batches that nobody set shrink only where that gains a third.
+    """The settings with the largest context that fits; batches that nobody set shrink only where that gains a twentieth.
 
     Where none fits, with the smallest context that is looked for.
     """
     tried = list(_smaller(settings, frozenset(unset)))
     reached = [(largest_context(shape, candidate, machine), candidate) for candidate in tried]
     most = max(context for context, _ in reached)
-    context, best = next(pair for pair in reached if 4 * pair[0] >= 3 * most)
+    context, best = next(pair for pair in reached if 20 * pair[0] >= 19 * most)
     return replace(best, context_tokens=max(context, STEP))
 
 

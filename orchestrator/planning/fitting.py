@@ -89,7 +89,8 @@ class Fitting:
         if asked.automatic:
             asked = replace(asked, settings=decide(asked, shape))
         try:
-            return judge(self.name, asked, shape, self.room.facts.host)
+            repo = self._resolver.model(self.runtime).repo
+            return judge(self.name, asked, shape, self.room.facts.host, repo)
         except RefusedError as error:
             if not force:
                 raise

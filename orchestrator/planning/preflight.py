@@ -176,8 +176,8 @@ def told_of_choice(spec: Spec, runtime: str, values: Mapping[str, int], *, fresh
     return tuple(notes)
 
 
-def judge(name: str, asked: Question, shape: ModelShape, host: str) -> Told:
-    """What to say of settings that are settled.
+def judge(name: str, asked: Question, shape: ModelShape, host: str, repo: str = "") -> Told:
+    """What to say of settings that are settled. ``repo`` is where other quantizations may be found.
 
     Raises RefusedError where the engine cannot start, or would push out another deployment: an estimate only never
     refuses.
@@ -193,7 +193,8 @@ def judge(name: str, asked: Question, shape: ModelShape, host: str) -> Told:
     if not found.certain:
         return Told(warnings=(f"estimate only ({'; '.join(found.doubts)}): {what}: {'; '.join(why)}",))
     down = [f"deployctl down {other}" for other in dict.fromkeys(names)]
-    ways = [*_ways(asked, shape), *down, "deploy it all the same with --force"]
+    smaller = [f"take a smaller quantization: deployctl fit hf:{repo} compares them"] if repo else []
+    ways = [*(_ways(asked, shape) or smaller), *down, "deploy it all the same with --force"]
     raise RefusedError(what, host=host, why="\n".join(why), remedy="\n".join(ways))
 
 

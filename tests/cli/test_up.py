@@ -36,6 +36,7 @@ def test_what_two_deployments_share_is_made_once(sim: SimulatedHost, monkeypatch
     monkeypatch.setattr(deploy, "survey", survey)
     monkeypatch.setattr(deploy, "observe", lambda host, resources: host.observed(*resources))
     monkeypatch.setattr("orchestrator.health.ladder.check", lambda *_, **__: report)
+    monkeypatch.setattr("orchestrator.planning.carry_out.read_back", lambda *_: None)
     plans = [sim.plan(deployment_of(case)) for case in BOTH]
     shared = {item.address for item in deployment_of(BOTH[0]).resources}
     shared &= {item.address for item in deployment_of(BOTH[1]).resources}
