@@ -6,6 +6,7 @@ Run by pyinfra in its own virtual environment, never imported by the tests.
 from pyinfra import host
 from pyinfra.facts.docker import DockerContainer, DockerImage
 from pyinfra.facts.files import File, Sha256File
+from pyinfra.facts.server import Command
 from pyinfra.operations import files, server, systemd
 
 
@@ -22,13 +23,17 @@ for item in host.data.accounts:
     )
 
 for item in host.data.directories:
+    named = not item["owner"].isdigit()  # pyinfra's own fact knows no owner that has no name
     files.directory(
         name=f"directory {item['path']}",
         path=item["path"],
-        user=item["owner"],
-        group=item["group"],
+        user=item["owner"] if named else None,
+        group=item["group"] if named else None,
         mode=item["mode"].lstrip("0"),
     )
+    if not named:
+        said = host.get_fact(Command, f"stat -c '%u %g %G' {item['path']}").split()
+        require(said[0] == item["owner"] and item["group"] in said[1:], item["path"])
 
 for item in host.data.files:
     files.put(
