@@ -57,7 +57,7 @@ def of_ps(body: str | bytes, model: str) -> Taken | None:
         size, vram = found["size"], found["size_vram"]
     except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError):
         return None
-    whole = all(isinstance(number, int) and 0 <= number < 1 << 60 for number in (size, vram))
+    whole = all(type(number) is int and 0 <= number < 1 << 60 for number in (size, vram))  # true is none
     return Taken(size_bytes=size, vram_bytes=vram) if whole else None
 
 
