@@ -355,7 +355,7 @@ def _filled(page: Path, made: str) -> str:
 
 _TABLE = "| field | meaning |\n|---|---|\n"
 _SHARED = {"endpoint", "health", "service", "drift", "errors", "error", "plans", "returned"}
-_SHARED |= {"diagnosis", "remarks"}
+_SHARED |= {"diagnosis", "remarks", "fit", "taken"}
 _SHARED |= {"summary", "files", "entry", "impact", "estimate", "gpus", "origins"}
 _SHARED |= {"measurements", "sampling", "said"}
 """Fields whose inside is described elsewhere, or is named by the user's own values."""
