@@ -16,12 +16,15 @@ from orchestrator.cli.fit_documents import FitDocument
 from orchestrator.fit.decided import Decided
 from orchestrator.health.diagnosis import Diagnosis
 from orchestrator.health.endpoint import Endpoint
+from orchestrator.health.engine import Load
+from orchestrator.health.phases import Phase
 from orchestrator.health.report import HealthReport
 from orchestrator.health.service import ServiceState
 from orchestrator.health.taken import Taken
 from orchestrator.metrics.targets import Target
-from orchestrator.planning.condition import Drift, State
+from orchestrator.planning.devices import Devices
 from orchestrator.planning.saved import SavedPlan
+from orchestrator.planning.standing import Drift, Remark, State
 
 
 class ErrorDocument(TypedDict):
@@ -133,12 +136,19 @@ class Running(TypedDict):
     name: str
     runtime: Runtime
     state: State
+    phase: Phase | None
+    remarks: list[Remark]
     generation: int
     endpoint: Endpoint
     exposed: bool
+    exposure: Literal["direct", "gateway", "tls", "loopback"]
     summary: dict[str, str]
     fit: Decided | None
     taken: Taken | None
+    loaded: bool | None
+    devices: Devices
+    load: Load | None
+    uptime_s: int | None
     applied_at: str
     applied_by: str
     service: ServiceState

@@ -99,9 +99,7 @@ def _ways_in() -> list[Callable[[F], F]]:
         click.option(
             "--parallel-hosts",
             type=click.IntRange(1, 64),
-            default=8,
-            show_default=True,
-            help="Hosts worked on at once.",
+            help="Hosts worked on at once [default: 8; status looks at all].",
         ),
     ]
 

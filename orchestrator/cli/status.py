@@ -1,5 +1,7 @@
 """``deployctl status``: every deployment of the hosts, as it is now."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,15 +10,15 @@ from orchestrator.cli.options import common_options, host_options
 from orchestrator.errors import DeployError, ExitStatus
 
 if TYPE_CHECKING:
+    from orchestrator.cli.console import Console
     from orchestrator.cli.documents import Running, StatusDocument
     from orchestrator.cli.session import Session
+    from orchestrator.cli.status_table import Shown
     from orchestrator.hosts.base import Host
     from orchestrator.planning.condition import Condition
-    from orchestrator.resources.base import Difference
 
-_COLORS = {"serving": "green", "starting": "yellow", "unfinished": "yellow", "failed": "red", "stopped": "red"}
-
-_SHOWN = 40  # characters; more is a digest or a document
+_WIDTH = 100
+_EVERY_S = 2.0
 
 _EPILOG = """\b
 Examples:
@@ -28,161 +30,151 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until interrupted.")
+@click.option("--wide", is_flag=True, help="Show every column, however wide the table gets.")
 @click.option("--exit-code", is_flag=True, help="Exit with 7 when something is not as it was applied, or not serving.")
 @host_options
 @common_options
-def status(watch: bool, exit_code: bool, **options: Any) -> int:
-    """Show every deployment: state, model, context, endpoint, age, and what differs from what was applied."""
+def status(watch: bool, wide: bool, exit_code: bool, **options: Any) -> int:
+    """Show every deployment: state, model, memory, load, endpoint, age, what is wrong with it and what to do."""
     from orchestrator.cli.session import Session
 
     session = Session(options)
     hosts = session.open(session.entries())
     try:
-        while True:
-            result = _once(session, hosts, exit_code=exit_code, clear=watch)
-            if not watch:
-                return int(result)
-            _pause(2.0)
+        if watch:
+            _watch(session, hosts, wide=wide)
+        found = _look(session, hosts)
+        _print(session.console, found, wide=wide)
+        return _ended(session, found, exit_code=exit_code)
     finally:
         for host in hosts:
             host.close()
 
 
-def _pause(seconds: float) -> None:
+def _look(session: "Session", hosts: "list[Host]") -> "Shown":
+    """Look at all hosts at once: each takes two round trips, and those that are dead no longer than the connection."""
+    from orchestrator.cli.status_table import Shown
+    from orchestrator.hosts.connect import on_each
+    from orchestrator.planning.condition import conditions
+    from orchestrator.planning.deploy import Survey, glance
+
+    def look(host: "Host") -> "tuple[Survey, list[Condition]]":
+        seen = glance(host, session.scope)
+        return seen, conditions(host, seen)
+
+    shown = Shown()
+    limit = session.options.get("parallel_hosts") or len(hosts)
+    for outcome in on_each(hosts, look, limit=limit):
+        host = outcome.host.name
+        if outcome.error is not None:
+            shown.errors.append(outcome.error)
+        if outcome.value is None:
+            shown.unknown.append(host)
+            continue
+        seen, found = outcome.value
+        shown.errors += [DeployError(problem, host=host) for problem in seen.problems]
+        shown.found += [(host, item) for item in found]
+        shown.down += [(host, manifest.name) for manifest in seen.manifests if manifest.status == "down"]
+        if not found and not seen.problems:
+            shown.silent.append(host)
+    return shown
+
+
+def _print(console: "Console", found: "Shown", *, wide: bool) -> None:
+    from orchestrator.cli.status_table import lines
+
+    if not console.json_mode:
+        for line in lines(found, None if wide else _width()):
+            console.say(line)
+    for error in found.errors:
+        console.error(error)
+
+
+def _width() -> int:
+    """As wide as the terminal; where there is none, what fits most."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
+
+
+def _watch(session: "Session", hosts: "list[Host]", *, wide: bool) -> None:
+    """Look again and again, until interrupted: in place on a terminal, else one answer after the other."""
     from orchestrator.health.clock import SystemClock
 
-    SystemClock().sleep(seconds)
+    with _screen(session, wide=wide) as show:
+        while True:
+            show(_look(session, hosts))
+            SystemClock().sleep(_EVERY_S)
 
 
-def _once(session: "Session", hosts: "list[Host]", *, exit_code: bool, clear: bool) -> ExitStatus:
+@contextmanager
+def _screen(session: "Session", *, wide: bool) -> "Iterator[Callable[[Shown], None]]":
+    """Where ``--watch`` shows what it finds."""
+    import sys
+
+    console = session.console
+    if console.json_mode or not sys.stdout.isatty():
+
+        def plainly(found: "Shown") -> None:
+            _print(console, found, wide=wide)
+            _ended(session, found, exit_code=False)
+
+        yield plainly
+        return
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+    from rich.text import Text
+
+    from orchestrator.cli.status_table import lines, told
+
+    with Live(console=RichConsole(no_color=not console.color), auto_refresh=False, screen=False) as live:
+
+        def in_place(found: "Shown") -> None:
+            all_lines = [*lines(found, None if wide else _width()), *told(found.errors)]
+            live.update(Text.from_ansi("\n".join(all_lines)), refresh=True)
+
+        yield in_place
+
+
+def _ended(session: "Session", found: "Shown", *, exit_code: bool) -> ExitStatus:
     from orchestrator.cli.session import error_document, worst
-    from orchestrator.planning.condition import conditions
-    from orchestrator.planning.deploy import glance
 
-    def look(host: "Host") -> "tuple[list[Condition], tuple[str, ...], list[str]]":
-        seen = glance(host, session.scope)
-        down = [manifest.name for manifest in seen.manifests if manifest.status == "down"]
-        return conditions(host, seen.manifests), seen.problems, down
-
-    outcomes = session.on_each(hosts, look)
-    seen = [(outcome.host.name, *outcome.value) for outcome in outcomes if outcome.value is not None]
-    found = [(host, item) for host, items, *_ in seen for item in items]
-    unknown = [DeployError(problem, host=host) for host, _, problems, _ in seen for problem in problems]
-    if clear and not session.console.json_mode:
-        click.clear()
-    _table(session, found, silent=[host for host, items, problems, _ in seen if not items and not problems])
-    for host, name in ((host, name) for host, *_, down in seen for name in down):
-        session.console.say(
-            f"{host}: {name} is down, its models are kept (`deployctl down {name} --purge` deletes them)"
-        )
-    for error in unknown:
-        session.console.error(error)
-    failures = [*(outcome.error for outcome in outcomes if outcome.error is not None), *unknown]
-    statuses = [error.status for error in failures]
-    if exit_code and any(item.state != "serving" or item.drift for _, item in found):
+    statuses = [error.status for error in found.errors]
+    if exit_code and any(item.state != "serving" for _, item in found.found):
         statuses.append(ExitStatus.DIFFERENT)
     document: StatusDocument = {
         "schema": "deployctl.status/1",
         "exit_code": int(worst(statuses)),
-        "deployments": [_json(host, item) for host, item in found],
-        "errors": [error_document(error) for error in failures],
+        "deployments": [_json(host, item) for host, item in found.found],
+        "errors": [error_document(error) for error in found.errors],
     }
     session.console.document(document)
     return worst(statuses)
 
 
-def _table(session: "Session", found: "list[tuple[str, Condition]]", silent: list[str]) -> None:
-    from orchestrator.planning.truth import compared
-
-    console = session.console
-    if console.json_mode:
-        return
-    rows: list[tuple[str, ...]] = [("HOST", "NAME", "STATE", "MODEL", "CONTEXT", "ENDPOINT", "APPLIED")]
-    rows += [_row(host, item) for host, item in found]
-    if found:
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        for number, row in enumerate(rows):
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            if number:
-                cells[2] = click.style(cells[2], fg=_COLORS.get(found[number - 1][1].state))
-            console.say("  ".join(cells).rstrip())
-    for host, item in found:
-        if memory := compared(item.manifest.fit, item.taken):
-            console.say(f"  {item.manifest.name} on {host}: {memory}")
-        for line in _remarks(item):
-            console.say(f"  {item.manifest.name} on {host}: {line}", fg="red" if "OPEN" in line else "yellow")
-    for host in silent:
-        console.say(f"{host}: nothing is deployed")
-
-
-def _row(host: str, item: "Condition") -> tuple[str, ...]:
-    summary = item.manifest.summary
-    return (
-        host,
-        item.manifest.name,
-        item.state,
-        summary.get("model", ""),
-        summary.get("context", ""),
-        item.manifest.endpoint.url,
-        _age(item.manifest.applied_at),
-    )
-
-
-def _remarks(item: "Condition") -> list[str]:
-    from orchestrator.planning.truth import spilled
-
-    lines = []
-    if warning := spilled(item.manifest.fit, item.taken):
-        lines.append(warning)
-    if item.manifest.endpoint.exposed:
-        lines.append("OPEN: other machines reach the engine itself, without the gateway (--expose direct)")
-    if item.state == "unfinished":
-        lines.append("a run began and did not finish: `deployctl up` goes on, `deployctl down` clears away")
-    if item.state in ("failed", "stopped"):
-        name = item.manifest.name
-        lines.append(f"{item.service.detail}: `deployctl logs {name}` says more, `deployctl up` starts it again")
-    if item.service.restarts:
-        lines.append(f"restarted by itself {item.service.restarts} times since it was applied")
-    for drift in item.drift:
-        what = ", ".join(_told(difference) for difference in drift.differences) or "gone"
-        lines.append(
-            f"{drift.title} {drift.identity} differs from what was applied, {drift.cause} ({what}); "
-            "`deployctl up` repairs it"
-        )
-    return lines
-
-
-def _told(difference: "Difference") -> str:
-    """A field, with its values where they say something to people."""
-    before, now = difference.wanted, difference.observed
-    plain = all(isinstance(value, str) and 0 < len(value) <= _SHOWN for value in (before, now))
-    return f"{difference.field} {before} → {now}" if plain else difference.field
-
-
-def _age(moment: str) -> str:
-    """How long ago, in the largest unit that fits."""
-    from datetime import UTC, datetime
-
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return f"{max(0, seconds)} s ago"
-
-
 def _json(host: str, item: "Condition") -> "Running":
+    from orchestrator.cli.status_table import exposure
+
     manifest = item.manifest
     return {
         "host": host,
         "name": manifest.name,
         "runtime": manifest.runtime,
         "state": item.state,
+        "phase": item.phase,
+        "remarks": list(item.remarks),
         "generation": manifest.generation,
         "endpoint": manifest.endpoint,
         "exposed": manifest.endpoint.exposed,
+        "exposure": exposure(manifest.endpoint),
         "summary": manifest.summary,
         "fit": manifest.fit,
         "taken": item.taken,
+        "loaded": item.loaded,
+        "devices": item.devices,
+        "load": item.load,
+        "uptime_s": item.uptime_s,
         "applied_at": manifest.applied_at,
         "applied_by": manifest.applied_by,
         "service": item.service,

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.planning.condition import Drift, drift_of
+from orchestrator.planning.condition import drift_of
 from orchestrator.planning.manifest import Entry, Manifest
+from orchestrator.planning.standing import Drift
 from orchestrator.resources.base import Observed
 from orchestrator.resources.origin import Origin
 

@@ -116,6 +116,11 @@ def _around(lines: list[str], index: int) -> tuple[str, ...]:
     return tuple(shorten(line, 200) for line in near if line.strip())
 
 
+def named(entry: str) -> Entry:
+    """The entry of the table with this id."""
+    return next(item for item in table() if item.id == entry)
+
+
 def explain(text: str, runtime: Runtime | None, version: str = "") -> Diagnosis | None:
     """``diagnose`` of a failure, and for unknown ones the first error; None where the text shows no error at all."""
     known = diagnose(text, runtime, version)

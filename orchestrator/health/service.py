@@ -24,6 +24,9 @@ class ServiceState(BaseModel):
 
     started_at: datetime | None = None
 
+    pid: int | None = None
+    """Its first process on the host; None where it does not run, or nobody says."""
+
 
 class ServiceView(Protocol):
     """Read-only sight of one service. Calls with a host may raise UnreachableError."""

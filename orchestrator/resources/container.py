@@ -142,6 +142,7 @@ class Container(Service):
             restarts=int(observed.fields["restarts"]),
             detail=_doing(observed.fields),
             started_at=_moment(str(observed.fields["started"])),
+            pid=observed.fields["pid"] or None,
         )
 
     def evidence_script(self) -> str:
@@ -196,6 +197,7 @@ def _observed(found: dict[str, Any]) -> Fields:
         "running": state.get("Status") == "running",
         "status": state.get("Status", ""),
         "started": state.get("StartedAt", ""),
+        "pid": state.get("Pid", 0),
         "restarts": found.get("RestartCount", 0),
         "exit_code": state.get("ExitCode", 0),
         "out_of_memory": state.get("OOMKilled", False),

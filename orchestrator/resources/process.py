@@ -4,6 +4,7 @@ It is supervisord (PyPI ``supervisor`` 4.3), in a virtual environment of its own
 deployment is one program file in its include folder.
 """
 
+import re
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -120,7 +121,13 @@ class Process(Service):
         """Read it."""
         lines = [*output.splitlines(), "", ""]
         spawned = int(lines[1]) if lines[1].isdigit() else 0
-        return ServiceState(running=self._running(lines[0]), restarts=max(0, spawned - 1), detail=lines[0].strip())
+        pid = re.search(r"\bpid (\d{1,9}),", lines[0])
+        return ServiceState(
+            running=self._running(lines[0]),
+            restarts=max(0, spawned - 1),
+            detail=lines[0].strip(),
+            pid=int(pid[1]) if pid else None,
+        )
 
     def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
         """The program's log file. It keeps no times, so its reader looks for ``since`` in the engine's own lines."""
@@ -131,9 +138,9 @@ class Process(Service):
         """By the times that the engine writes itself."""
         return FileReader(since)
 
-    def log_tail(self, host: Host, lines: int) -> str:
-        """Its last lines since it was last started from other files: older failures explain nothing of this one."""
+    def tail_script(self, lines: int) -> str:
+        """Prints its last lines since it was last started from other files: older failures explain nothing."""
         since = "index($0, mark) == 1 {n = 0; next} {kept[n++ % most] = $0}"
         shown = "END {for (i = n > most ? n - most : 0; i < n; i++) print kept[i % most]}"
         script = f"awk -v mark={quote(_STARTED)} -v most={int(lines)} {quote(f'{since} {shown}')} {quote(self.log)}"
-        return host.run(f"{script} 2>/dev/null", timeout=30).stdout
+        return f"{script} 2>/dev/null"

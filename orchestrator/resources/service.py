@@ -64,6 +64,10 @@ class Service(Resource):
         """What that script prints."""
         return host.run(self.evidence_script(), timeout=30).stdout
 
+    def tail_script(self, lines: int) -> str:
+        """A script that prints the last lines of its log, of what it runs from now."""
+        return self.log_script(lines=lines, follow=False)
+
     def log_tail(self, host: Host, lines: int) -> str:
-        """The last lines of its log."""
-        return host.run(self.log_script(lines=lines, follow=False), timeout=30).stdout
+        """What that script prints."""
+        return host.run(self.tail_script(lines), timeout=30).stdout

@@ -12,7 +12,7 @@ from orchestrator.resources.log import Reader, journal
 from orchestrator.resources.observe import fields
 from orchestrator.resources.service import Service, forget
 
-_SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp"
+_SHOW = "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus,ActiveEnterTimestamp,MainPID"
 
 
 _LAST_TWO = (
@@ -114,6 +114,7 @@ class Unit(Service):
             restarts=int(restarts) if restarts.isdigit() else 0,
             detail=" ".join(said).strip(),
             started_at=_moment(seen.get("ActiveEnterTimestamp", "")),
+            pid=int(pid) if (pid := seen.get("MainPID", "0")).isdigit() and pid != "0" else None,
         )
 
     def log_script(self, *, lines: int, follow: bool, since: datetime | None = None, stamped: bool = False) -> str:
@@ -127,19 +128,18 @@ class Unit(Service):
         """The journal keeps times."""
         return journal
 
-    def log_tail(self, host: Host, lines: int) -> str:
-        """Its last lines since its files were last written, of its last two starts.
+    def tail_script(self, lines: int) -> str:
+        """Prints its last lines since its files were last written, of its last two starts.
 
         What an earlier deployment died of, or an earlier run, explains nothing.
         """
         name = quote(self.name)
-        script = (
+        return (
             f"files=$(systemctl show -p FragmentPath -p DropInPaths --value -- {name})\n"
             f"since=$(stat -c %Y -- $files 2>/dev/null | sort -n | tail -n 1)\n"
             f'journalctl --no-pager -q -o cat -n {int(lines)} --since "@${{since:-0}}" -u {name} | '
             f"awk -v began={quote(f'Starting {self.name}')} {quote(_LAST_TWO)}\n"
         )
-        return host.run(script, timeout=30).stdout
 
 
 def _moment(text: str) -> datetime | None:
