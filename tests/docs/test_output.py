@@ -49,9 +49,10 @@ def test_render(deployctl) -> None:
     assert shown("all that is free").text.splitlines() == notes
 
 
+@pytest.mark.parametrize("expose", ["", " --expose direct"])
 @pytest.mark.parametrize("runtime", ["vllm", "ollama"])
-def test_the_warning_of_an_open_engine(deployctl, runtime: str) -> None:
-    said = deployctl(f"render {runtime} --bind 0.0.0.0").stderr
+def test_the_warning_of_an_open_port(deployctl, runtime: str, expose: str) -> None:
+    said = deployctl(f"render {runtime} --bind 0.0.0.0{expose}").stderr
     warning = next(line for line in said.splitlines() if line.startswith("warning:"))
     assert shown(warning)
 
