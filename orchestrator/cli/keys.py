@@ -180,7 +180,9 @@ class _Keys:
             alone = len(found) + len(failures) == 1
             self.console.say(secret.reveal() if alone else f"{host}  {secret.reveal()}")
         if found and self.command:
-            self.console.tell(f"this is the key {key}; `deployctl keys show {name} {key}` shows it again")
+            where = "".join(f" --host {host}" for host, _ in found if host != "local")
+            where += "" if self.session.scope is None else f" --{self.session.scope}"
+            self.console.tell(f"this is the key {key}; `deployctl keys show {name} {key}{where}` shows it again")
         return self._end([], failures)
 
     def revoked(self, name: str, key: str) -> int:
