@@ -37,6 +37,11 @@ class Record:
         """Whether it asks for a file's content."""
         return self.method == "GET" and ("/resolve/" in self.path or self.path.startswith("/__cdn/"))
 
+    @property
+    def to_the_end(self) -> bool:
+        """Whether it asks for all that follows, as what keeps a file does; a header is read in parts with two ends."""
+        return re.fullmatch(r"bytes=\d+-\d+", self.range) is None
+
 
 @dataclass
 class Fault:
@@ -45,7 +50,7 @@ class Fault:
     ``status`` (with ``retry_after``, a string) answers that; ``cut_after`` closes the connection after so many bytes;
     ``wait_after`` holds the body there until ``go_on`` is set; ``flip`` changes the byte at that offset of the file;
     ``ignore_range`` answers 200 from the beginning; ``shift`` starts so many bytes later than asked, and says so;
-    ``extra`` appends so many bytes to a body without a length.
+    ``extra`` appends so many bytes to a body without a length. ``to_the_end`` spares what only reads a header.
     """
 
     path: str = ""
@@ -61,6 +66,7 @@ class Fault:
     ignore_range: bool = False
     shift: int = 0
     extra: int = 0
+    to_the_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,10 +169,11 @@ class FakeHub:
             self._faults.append(fault)
         return fault
 
-    def downloads(self, path: str = "") -> list[Record]:
-        """GETs of file contents whose path holds ``path``, in order."""
+    def downloads(self, path: str = "", *, to_the_end: bool = False) -> list[Record]:
+        """GETs of file contents whose path holds ``path``, in order; of headers only, too, unless ``to_the_end``."""
         with self._lock:
-            return [record for record in self.records if record.is_download and path in record.path]
+            found = [record for record in self.records if record.is_download and path in record.path]
+        return [record for record in found if record.to_the_end or not to_the_end]
 
     def __enter__(self) -> Self:
         for server in filter(None, (self._server, self._cdn)):
@@ -193,10 +200,11 @@ class FakeHub:
         with self._lock:
             self.records.append(record)
 
-    def take_fault(self, method: str, path: str) -> Fault:
+    def take_fault(self, record: Record) -> Fault:
         with self._lock:
             for fault in self._faults:
-                if fault.times > 0 and fault.method == method and fault.path in path:
+                meant = fault.method == record.method and fault.path in record.path
+                if fault.times > 0 and meant and (record.to_the_end or not fault.to_the_end):
                     fault.times -= 1
                     return fault
         return Fault()
@@ -251,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
         encoding = self.headers.get("Accept-Encoding", "")
         self._record = Record(self.command, path, asked, authorization, encoding)
         self.server.hub.record(self._record)
-        self._fault = self.server.hub.take_fault(self.command, path)
+        self._fault = self.server.hub.take_fault(self._record)
         if self._fault.status:
             extra = {"Retry-After": self._fault.retry_after} if self._fault.retry_after else {}
             self._json({"error": "injected"}, self._fault.status, extra)

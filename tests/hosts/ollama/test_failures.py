@@ -98,7 +98,9 @@ def test_an_archive_that_reaches_outside(box: Box, tmp_path: Path, label: str):
 
 
 def test_a_download_that_is_wrong_is_never_seen(box: Box):
-    fault = box.hub.add_fault(Fault(path=f"/resolve/{box.hub.repo(REPO).commit}/{FILE}", flip=70_000, times=2))
+    fault = box.hub.add_fault(
+        Fault(path=f"/resolve/{box.hub.repo(REPO).commit}/{FILE}", flip=70_000, times=2, to_the_end=True)
+    )
     run = box.up().ended(1)
     assert fault.times == 0
     assert "digest" in run.json()["errors"][0]["what"]
@@ -109,7 +111,9 @@ def test_a_download_that_is_wrong_is_never_seen(box: Box):
 
 def test_an_interrupted_download(box: Box):
     """The token is in no process list while the machine downloads; the next `up` goes on (below)."""
-    held = box.hub.add_fault(Fault(path=f"/resolve/{box.hub.repo(REPO).commit}/{FILE}", wait_after=20_000))
+    held = box.hub.add_fault(
+        Fault(path=f"/resolve/{box.hub.repo(REPO).commit}/{FILE}", wait_after=20_000, to_the_end=True)
+    )
     words = ("up", "ollama", "--host", HOST, "--yes", "--archive", str(box.archive), "--model", MODEL)
     with box.deployctl.start(*words) as process:
         try:
@@ -131,10 +135,10 @@ def test_an_interrupted_download(box: Box):
 def test_a_busy_hub_and_a_cut_download_are_borne(box: Box):
     """And `up` goes on where the failed one has stopped."""
     box.hub.add_fault(Fault(path="/api/models/", status=503))
-    box.hub.add_fault(Fault(path=f"/{FILE}", cut_after=50_000))
-    before = len(box.hub.downloads())
+    box.hub.add_fault(Fault(path=f"/{FILE}", cut_after=50_000, to_the_end=True))
+    before = len(box.hub.downloads(to_the_end=True))
     box.up().ended(0)
-    downloads = box.hub.downloads()[before:]
+    downloads = box.hub.downloads(to_the_end=True)[before:]
     assert [record.range for record in downloads] == ["bytes=20000-", "bytes=70000-"]
     assert {record.authorization for record in downloads} == {f"Bearer {TOKEN}"}
     assert NAME in chat(box.machine)

@@ -193,11 +193,11 @@ def test_down_again_is_fine(box: Box):
 
 def test_up_again_downloads_nothing(box: Box):
     box.machine.exec("useradd --system squatter")  # takes the number that the account of Ollama had
-    downloads = len(box.hub.downloads())
+    downloads = len(box.hub.downloads(to_the_end=True))
     run = up(box)
     box.machine.exec("userdel squatter")
     run.ended(0)
-    assert len(box.hub.downloads()) == downloads
+    assert len(box.hub.downloads(to_the_end=True)) == downloads
     assert json.loads(chat(box.machine))["choices"][0]["message"]["content"]
 
 

@@ -99,11 +99,11 @@ def test_a_machine_without_internet_is_pushed_to(box: Box, gguf: Path):
         near.add_repo(REPO, {FILE: gguf})
         run = box.up(env={"HF_ENDPOINT": near.url}).ended(0)
         assert "pushing it from here" in run.stderr
-        assert len(near.downloads()) == 1
+        assert len(near.downloads(to_the_end=True)) == 1
         assert kinds(box.up(env={"HF_ENDPOINT": near.url}).ended(0)) == []
         box.down("--purge").ended(0)
         box.up("--delivery", "push", env={"HF_ENDPOINT": near.url}).ended(0)
-        assert len(near.downloads()) == 1, "what was pushed once is kept for the next machine"
+        assert len(near.downloads(to_the_end=True)) == 1, "what was pushed once is kept for the next machine"
     assert NAME in chat(box.machine)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.doubles.gguf import write_gguf
 from tests.doubles.ollama.archive import make_archive
-from tests.hosts.support import Controller, Run
+from tests.hosts.support import Controller, Run, ask
 from tests.lab import snapshot as snapshots
 from tests.lab.machines import Machine
 
@@ -92,13 +92,13 @@ class Desk:
 
     def shown(self, what: str) -> str:
         """What the engine says of its model."""
-        text = self.machine.exec(f"curl -fsS {API}/api/show -d @-", stdin=json.dumps({"model": "tiny"}))
+        text = ask(self.machine, f"{API}/api/show", {"model": "tiny"}, name="ollama")
         return str(json.loads(text)[what])
 
     def answers(self) -> bool:
         """Whether the endpoint generates, asked on the machine."""
-        body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "Hello!"}]})
-        answer = self.machine.exec(f"curl -fsS {API}/v1/chat/completions -d @-", stdin=body)
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "Hello!"}]}
+        answer = ask(self.machine, f"{API}/v1/chat/completions", body, name="ollama")
         return bool(json.loads(answer)["choices"][0]["message"]["content"])
 
     def look(self) -> snapshots.State:

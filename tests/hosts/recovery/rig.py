@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.doubles.hub import FakeHub
-from tests.hosts.support import Controller, Run
+from tests.hosts.support import BEHIND, Controller, Run, ask
 from tests.lab import snapshot as snapshots
 from tests.lab.machines import Machine
 from tests.lab.shell import CommandFailedError
@@ -100,14 +100,13 @@ class Rig:
 
     def chat(self, runtime: str) -> str:
         """The text of an answer, asked by curl on the machine. Raises CommandFailedError for an HTTP error."""
-        body = json.dumps({"model": MODEL[runtime], "messages": [{"role": "user", "content": "Hello!"}]})
-        url = f"http://127.0.0.1:{PORT[runtime]}/v1/chat/completions"
-        answer = self.machine.exec(f"curl -fsS {url} -H 'Content-Type: application/json' -d @-", stdin=body)
+        body = {"model": MODEL[runtime], "messages": [{"role": "user", "content": "Hello!"}]}
+        answer = ask(self.machine, f"http://127.0.0.1:{PORT[runtime]}/v1/chat/completions", body, name=runtime)
         return str(json.loads(answer)["choices"][0]["message"]["content"])
 
     def answers(self, runtime: str) -> bool:
         """Whether it says something, once it has had the seconds that a start takes."""
-        url = f"http://127.0.0.1:{PORT[runtime]}/v1/models"
+        url = f"http://127.0.0.1:{BEHIND[runtime]}/v1/models"
         self.machine.exec(f"timeout 20 sh -c 'until curl -fs -o /dev/null {url}; do sleep 0.1; done' || true")
         try:
             return bool(self.chat(runtime))

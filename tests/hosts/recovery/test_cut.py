@@ -25,7 +25,9 @@ CUT = f"pkill -KILL -f '^{SSHD}'"
 def downloading(rig: Rig, *words: str, cut_after: int | None = MORE) -> Iterator[tuple[subprocess.Popen[str], Fault]]:
     """`up ollama` that has half of the model on the machine; the Hub goes on, and then cuts, when told."""
     fault = rig.hub.add_fault(
-        Fault(path=f"/resolve/{rig.hub.repo(REPO).commit}/{FILE}", wait_after=HALF, cut_after=cut_after)
+        Fault(
+            path=f"/resolve/{rig.hub.repo(REPO).commit}/{FILE}", wait_after=HALF, cut_after=cut_after, to_the_end=True
+        )
     )
     with rig.deployctl.start(*rig.command("ollama", *words)) as run:
         try:
@@ -47,12 +49,12 @@ def goes_on(rig: Rig) -> str:
 
 
 def ranges(rig: Rig, since: int) -> list[str]:
-    return [record.range for record in rig.hub.downloads(FILE)[since:]]
+    return [record.range for record in rig.hub.downloads(FILE, to_the_end=True)[since:]]
 
 
 @pytest.mark.parametrize("cut_after", [MORE, None], ids=["and its download too", "its download goes on"])
 def test_a_download_whose_run_is_killed_is_gone_on_with(clean: Rig, cut_after: int | None):
-    rig, before = clean, len(clean.hub.downloads(FILE))
+    rig, before = clean, len(clean.hub.downloads(FILE, to_the_end=True))
     with downloading(rig, cut_after=cut_after) as (run, fault):
         run.kill()
         run.wait()
@@ -63,7 +65,7 @@ def test_a_download_whose_run_is_killed_is_gone_on_with(clean: Rig, cut_after: i
 
 
 def test_ctrl_c_says_how_to_go_on(clean: Rig):
-    rig, before = clean, len(clean.hub.downloads(FILE))
+    rig, before = clean, len(clean.hub.downloads(FILE, to_the_end=True))
     with downloading(rig) as (run, _):
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=60)
@@ -88,7 +90,7 @@ def test_ctrl_c_while_something_serves_undoes_nothing(clean: Rig):
 
 
 def test_a_cut_connection_is_told_and_gone_on_from(clean: Rig):
-    rig, before = clean, len(clean.hub.downloads(FILE))
+    rig, before = clean, len(clean.hub.downloads(FILE, to_the_end=True))
     with downloading(rig) as (run, fault):
         rig.machine.exec(CUT)
         _, err = run.communicate(timeout=60)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.support import Controller, Run
+from tests.hosts.support import Controller, Run, ask
 from tests.lab import snapshot as snapshots
 from tests.lab.images import VLLM_VERSION
 from tests.lab.lab import VLLM_IN_MACHINES
@@ -79,9 +79,9 @@ class Box:
     def chat(self, question: str) -> str:
         """The answer to a question, asked by curl on the machine. Raises CommandFailedError for an HTTP error."""
         messages = [{"role": "user", "content": question}]
-        body = json.dumps({"model": "smol", "max_tokens": 24, "temperature": 0, "messages": messages})
-        ask = f"curl -fsS {URL}/v1/chat/completions -H 'Content-Type: application/json' -d @-"
-        text: str = json.loads(self.machine.exec(ask, stdin=body))["choices"][0]["message"]["content"]
+        body = {"model": "smol", "max_tokens": 24, "temperature": 0, "messages": messages}
+        answer = ask(self.machine, f"{URL}/v1/chat/completions", body, name="vllm")
+        text: str = json.loads(answer)["choices"][0]["message"]["content"]
         return text
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import openai
 import pytest
 
-from tests.hosts.support import Run
+from tests.hosts.support import Run, key_of
 from tests.hosts.vllm.conftest import CONTAINER, HOST, MODELS, URL, Box
 from tests.lab.lab import VLLM_IN_MACHINES
 from tests.lab.machines import Machine, free_port
@@ -70,7 +70,12 @@ def test_up_serves_and_tells_how_in_one_document(box: Box, first: Run):
     assert "Paris" in health["answer_text"] and health["warnings"] == []
     kinds = [change["kind"] for change in deployment["changes"]]
     assert {change["action"] for change in deployment["changes"]} == {"create"}
-    assert kinds.index("model-files") < kinds.index("converted-model") < kinds.index("container") == len(kinds) - 1
+    assert (
+        kinds.index("model-files")
+        < kinds.index("converted-model")
+        < kinds.index("container")
+        < kinds.index("gateway-site")
+    )
 
 
 def test_the_gguf_is_pushed_and_dequantized_beside_it(box: Box, first: Run):
@@ -96,20 +101,23 @@ def test_the_container_is_confined_and_stays_up(box: Box, first: Run):
     assert held == {"Uid:": "2000", "CapBnd:": none, "CapEff:": none, "NoNewPrivs:": "1", "Seccomp:": "2"}
     with pytest.raises(CommandFailedError, match="Read-only file system"):
         box.machine.exec(f"docker exec {CONTAINER} touch /vllm-workspace/x")
-    assert host["PortBindings"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "5000"}]}
+    assert host["PortBindings"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "15000"}]}
     assert host["RestartPolicy"]["Name"] == "unless-stopped" and host["NetworkMode"] == "default"
     assert host["ShmSize"] == 1 << 30
     assert found["Config"]["Image"] == VLLM_IN_MACHINES
     mounts = {mount["Target"]: mount.get("ReadOnly", False) for mount in host["Mounts"]}
     assert mounts == {"/model": True, "/config/generation": True, "/cache": False}
-    listening = box.machine.exec("ss -Hltn sport = 5000 | awk '{print $4}'").split()
-    assert listening == ["127.0.0.1:5000"]
+    listening = box.machine.exec("ss -Hltn '( sport = :5000 or sport = :15000 )' | awk '{print $4}'").split()
+    assert sorted(listening) == ["127.0.0.1:15000", "127.0.0.1:5000"]
 
 
 def test_clients_get_answers(box: Box, first: Run):
     assert "Paris" in box.chat(FRANCE)
     with tunnel(box.machine, 5000) as port:
-        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+        url = f"http://127.0.0.1:{port}/v1"
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=url, api_key="sk-wrong", max_retries=0).models.list()
+        client = openai.OpenAI(base_url=url, api_key=key_of(box.machine, "vllm"), max_retries=0)
         assert [model.id for model in client.models.list()] == ["smol"]
         messages = [{"role": "user", "content": FRANCE}]
         asked = client.chat.completions.create(model="smol", max_tokens=16, temperature=0, messages=messages)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.support import Run
+from tests.hosts.support import BEHIND, Run
 from tests.hosts.vllm.conftest import CONTAINER, HOST, Box
 from tests.lab.shell import run as run_here
 
@@ -46,7 +46,7 @@ def test_its_metrics_are_those_that_the_dashboard_asks_for(serving: Box):
     """The recorded /metrics in tests/metrics is of this version: a newer one has to be recorded anew."""
     from tests.metrics.test_render import recorded
 
-    lines = serving.machine.exec("curl -fsS http://127.0.0.1:5000/metrics").splitlines()
+    lines = serving.machine.exec(f"curl -fsS http://127.0.0.1:{BEHIND['vllm']}/metrics").splitlines()
     now = {line.split("{")[0].split(" ")[0] for line in lines if line.startswith("vllm:")}
     assert {name for name in recorded() if name.startswith("vllm:")} <= now
 

@@ -1,4 +1,4 @@
-"""`up vllm --bind 0.0.0.0`: reachable from outside, with a key that only the host knows."""
+"""`up vllm --expose direct --bind 0.0.0.0`: the engine itself is reachable, with a key that only the host knows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from tests.hosts.vllm.conftest import CONTAINER, HOST, Box
 from tests.lab.shell import CommandFailedError
 
 pytestmark = [pytest.mark.hosts, pytest.mark.vllm]
+OPEN = ("--expose", "direct", "--bind", "0.0.0.0")
 KEY = "/etc/deployctl/vllm/api-key"
 
 
 @pytest.fixture(scope="module")
 def exposed(box: Box) -> Run:
     """The first `up`."""
-    return box.up("--bind", "0.0.0.0")
+    return box.up(*OPEN)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_v1_wants_the_key(box: Box, exposed: Run, key: str):
 
 
 def test_the_key_is_seen_nowhere_else(box: Box, exposed: Run, key: str):
-    again = box.up("--bind", "0.0.0.0")
+    again = box.up(*OPEN)
     assert again.exit == 0 and again.json()["deployments"][0]["changes"] == [], again
     box.deployctl("logs", "vllm", "--host", HOST, "-n", "1000")
     assert [run.words for run in box.deployctl.runs if key in run.text] == []

@@ -9,8 +9,8 @@ import pytest
 
 from tests.doubles.ollama.archive import make_archive
 from tests.doubles.ollama.running import OFFICIAL
-from tests.hosts.support import Run
-from tests.hosts.vllm.conftest import HOST, MODELS, SMALL, Box
+from tests.hosts.support import Run, ask, key_of
+from tests.hosts.vllm.conftest import HOST, MODELS, SMALL, URL, Box
 from tests.lab.images import VLLM_VERSION
 from tests.lab.lab import VLLM_IN_MACHINES
 
@@ -34,9 +34,17 @@ def both(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def ollama_answers(box: Box) -> bool:
-    body = json.dumps({"model": "smol", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello!"}]})
-    ask = f"curl -fsS {OLLAMA}/v1/chat/completions -H 'Content-Type: application/json' -d @-"
-    return bool(json.loads(box.machine.exec(ask, stdin=body))["choices"][0]["message"]["content"])
+    body = {"model": "smol", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello!"}]}
+    answer = ask(box.machine, f"{OLLAMA}/v1/chat/completions", body, name="ollama")
+    return bool(json.loads(answer)["choices"][0]["message"]["content"])
+
+
+def gateway(box: Box) -> list[str]:
+    """The one gateway: its process since its start, its sites, and the ports that it listens on."""
+    started = box.machine.exec("systemctl show -p MainPID,InvocationID deployctl-gateway.service")
+    sites = box.machine.exec("ls /etc/deployctl/gateway/sites").split()
+    ports = box.machine.exec("ss -Hltnp | grep '\"caddy\"' | awk '{print $4}'").split()
+    return [started, *sites, *sorted(ports)]
 
 
 def gguf_files(box: Box) -> list[str]:
@@ -52,6 +60,18 @@ def test_one_up_serves_both(box: Box, both: Run):
     assert set(deployments) == {"ollama", "vllm"}
     assert all(item["health"]["healthy"] for item in deployments.values())
     assert "Paris" in box.chat("What is the capital of France?") and ollama_answers(box)
+
+
+def test_one_gateway_is_in_front_of_both_each_with_its_own_key(box: Box, both: Run):
+    assert gateway(box)[1:] == ["ollama.caddy", "vllm.caddy", "127.0.0.1:11434", "127.0.0.1:5000"]
+    one, other = key_of(box.machine, "ollama"), key_of(box.machine, "vllm")
+    asked = "curl -s -o /dev/null -w '%{http_code}' -K -"
+    seen = [
+        box.machine.exec(f"{asked} {url}/v1/models", stdin=f'header = "Authorization: Bearer {key}"\n')
+        for url in (OLLAMA, URL)
+        for key in (one, other)
+    ]
+    assert seen == ["200", "401", "401", "200"]
 
 
 def test_the_model_lies_there_once(box: Box, both: Run):
@@ -75,6 +95,7 @@ def test_up_again_changes_nothing(box: Box, both: Run):
 
 def test_down_of_one_leaves_the_other_alone(box: Box, both: Run):
     started = box.machine.exec("systemctl show -p ActiveEnterTimestampMonotonic deployctl-ollama.service")
+    before = gateway(box)
     gone = box.down("vllm", "--purge")
     assert gone.exit == 0, gone
     assert set(box.status()) == {"ollama"} and box.status()["ollama"]["drift"] == []
@@ -82,6 +103,7 @@ def test_down_of_one_leaves_the_other_alone(box: Box, both: Run):
     assert box.weights() == "", "purged, and nobody else's"
     assert [line for line in gguf_files(box) if MODELS in line], "the shared file stays"
     assert box.machine.exec("systemctl show -p ActiveEnterTimestampMonotonic deployctl-ollama.service") == started
+    assert gateway(box) == [before[0], "ollama.caddy", "127.0.0.1:11434"], "the gateway goes on for the other"
     assert ollama_answers(box)
 
 
@@ -89,6 +111,8 @@ def test_down_takes_the_rest_but_what_it_keeps(box: Box, both: Run):
     gone = box.down()
     assert gone.exit == 0 and "kept: model" in gone.stdout, gone
     assert box.status() == {} and gguf_files(box)
+    kept = box.machine.exec("find /etc/deployctl /etc/systemd/system -name '*deployctl*' -o -name '*.caddy' | sort")
+    assert kept.split() == ["/etc/deployctl", "/etc/deployctl/gateway/keys/ollama.caddy"], "vLLM's was purged"
 
 
 def test_purge_leaves_the_machine_as_it_was_found(box: Box, both: Run):
