@@ -56,6 +56,8 @@ def test_up_is_healthy_and_the_endpoint_answers(box: Box, first: Run):
     assert deployment["endpoint"]["model"] == NAME and not deployment["exposed"]
     assert deployment["health"]["healthy"] and deployment["health"]["answer_text"]
     assert {change["action"] for change in deployment["changes"]} == {"create"}
+    assert deployment["fit"]["estimate"]["verdict"] == "fits"
+    assert deployment["taken"]["size_bytes"] > deployment["taken"]["vram_bytes"] == 0
     assert json.loads(chat(box.machine))["choices"][0]["message"]["content"]
 
 
