@@ -31,6 +31,16 @@ def settings(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
 
 share = st.floats(0.01, 1, allow_nan=False)
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
+gateway = settings(
+    tls=st.sampled_from(["none", "internal"]),
+    domains=st.lists(st.sampled_from(["llm.example.org", "a.b"]), max_size=2, unique=True),
+    max_body=st.sampled_from(["32m", "1g", "500k"]),
+    open_health=st.booleans(),
+)
+served = {
+    "expose": st.sampled_from(["gateway", "gateway", "direct"]),
+    "engine_port": optional(st.integers(1024, 65535)),
+}
 sampling = settings(
     temperature=optional(st.floats(0, 2)),
     top_p=optional(share),
@@ -45,6 +55,7 @@ sampling = settings(
 )
 variables = st.dictionaries(st.from_regex(r"LAB_[A-Z]{1,8}", fullmatch=True), words, max_size=2)
 ollama = settings(
+    **served,
     port=st.integers(1024, 65535),
     bind=st.sampled_from(["127.0.0.1", "0.0.0.0", "::1"]),
     context=st.integers(1, 131072),
@@ -59,6 +70,7 @@ ollama = settings(
     env=variables,
 )
 vllm = settings(
+    **served,
     port=st.integers(1024, 65535),
     bind=st.sampled_from(["127.0.0.1", "0.0.0.0"]),
     gpu_mem=st.floats(0.1, 1),
@@ -77,16 +89,21 @@ SECTIONS = {"ollama": ollama, "vllm": vllm}
 
 
 @st.composite
-def deployments(draw: st.DrawFn, runtime: str) -> Deployment:
-    """One that the runtime accepts: what it refuses is not drawn."""
+def deployments(draw: st.DrawFn, runtime: str, machine: str | None = None) -> Deployment:
+    """One that the runtime accepts (what it refuses is not drawn), on that machine or any."""
     source = draw(st.sampled_from(GGUF if runtime == "ollama" else [*GGUF, "hf:Qwen/Qwen2.5-0.5B-Instruct"]))
     model: dict[str, Any] = {"source": source}
     if runtime == "vllm" and "base" in HUB[source]:
         model["base"] = "Qwen/Qwen2.5-14B-Instruct"
-    document = {"model": model, "sampling": draw(sampling), runtime: draw(SECTIONS[runtime])}
+    document = {
+        "model": model,
+        "sampling": draw(sampling),
+        "gateway": draw(gateway),
+        runtime: draw(SECTIONS[runtime]),
+    }
     if runtime == "ollama":
         document["system"] = draw(optional(words))
-    inputs = inputs_of(Path(runtime, draw(st.sampled_from(MACHINES[runtime]))))
+    inputs = inputs_of(Path(runtime, machine or draw(st.sampled_from(MACHINES[runtime]))))
     version = draw(st.integers(1, 3))
     found = {
         "model": ResolvedModel.model_validate(HUB[source]["model"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -17,14 +18,24 @@ from orchestrator.planning.plan import Plan
 from orchestrator.planning.saved import HostPlans, SavedPlan, check_unchanged, saved_plan
 from orchestrator.planning.show import details, headline, impact
 from orchestrator.resources.files import Directory
+from orchestrator.resources.program import Program
 from orchestrator.runtimes.deployment import Deployment
 from orchestrator.spec import HostEntry
 from tests.docs.schemas import closed
 from tests.planning.generated import deployments
 from tests.planning.simulation import SimulatedHost
+from tests.runtimes.golden import deployment_of
 
 LAYOUT = Layout.system()
 PLAN = jsonschema.Draft202012Validator(closed("deployctl.plan/1"))
+GATEWAY = {
+    "account:deployctl-gateway",
+    "file:/etc/deployctl/gateway/Caddyfile",
+    "unit-file:/etc/systemd/system/deployctl-gateway.service",
+    "unit:deployctl-gateway.service",
+    next(item.address for item in deployment_of(Path("vllm", "worked-example")).resources if isinstance(item, Program)),
+}
+"""What all deployments of a host share of it."""
 pairs = st.sampled_from(["ollama", "vllm"]).flatmap(lambda runtime: st.tuples(*[deployments(runtime)] * 2))
 rows = st.sampled_from(["ollama", "vllm"]).flatmap(
     lambda runtime: st.lists(st.tuples(deployments(runtime), st.booleans()), min_size=2, max_size=8)
@@ -77,6 +88,31 @@ def test_from_one_to_another_and_back(host, pair: tuple[Deployment, Deployment])
     machine.up(first.deployment(), LAYOUT)
     assert is_there(machine, one) and machine.plan(one).work == ()
     machine.down(one.name, LAYOUT, purge=True)
+    assert (machine.state, machine.manifests) == ({}, {})
+
+
+@laws
+@given(
+    both=st.tuples(deployments("ollama", "worked-example"), deployments("vllm", "worked-example")),
+    order=st.permutations([0, 1]),
+)
+def test_two_share_one_gateway_and_the_last_takes_it_away(
+    host, both: tuple[Deployment, Deployment], order: list[int]
+) -> None:
+    machine = host()
+    for deployment in both:
+        machine.up(deployment, LAYOUT)
+    assert all(is_there(machine, one) and machine.plan(one).work == () for one in both)
+    behind = [one for one in both if one.endpoint.gateway is not None]
+    common = [{item.address for item in one.resources} & GATEWAY for one in behind]
+    assert all(one == GATEWAY for one in common), "each needs all of it"
+    first, last = both[order[0]], both[order[1]]
+    machine.done.clear()
+    machine.down(first.name, LAYOUT, purge=True)
+    assert is_there(machine, last) and machine.plan(last).work == ()
+    gone = {address for what, address in machine.done if what == "remove"}
+    assert bool(GATEWAY & gone) == (behind == [first]), "it goes with the last one behind it"
+    machine.down(last.name, LAYOUT, purge=True)
     assert (machine.state, machine.manifests) == ({}, {})
 
 
