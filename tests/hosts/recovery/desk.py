@@ -95,6 +95,10 @@ class Desk:
         text = ask(self.machine, f"{API}/api/show", {"model": "tiny"}, name="ollama")
         return str(json.loads(text)[what])
 
+    def version(self) -> str:
+        """The version that answers at the endpoint."""
+        return ask(self.machine, f"{API}/api/version", name="ollama")
+
     def answers(self) -> bool:
         """Whether the endpoint generates, asked on the machine."""
         body = {"model": "tiny", "messages": [{"role": "user", "content": "Hello!"}]}

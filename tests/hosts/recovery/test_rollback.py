@@ -88,7 +88,7 @@ def test_another_engine_and_another_model_come_back_without_being_sent_again(des
         for path in (archive, model):
             (tmp_path / path.name).rename(path)
     assert not {"release", "model-files"} & {kind for action, kind in changes(run) if action != "none"}
-    assert "0.33.0" in desk.machine.exec("curl -fsS http://127.0.0.1:11434/api/version") and desk.answers()
+    assert "0.33.0" in desk.version() and desk.answers()
 
 
 @pytest.mark.parametrize("part", ["release", "model"])
@@ -151,7 +151,7 @@ def test_the_last_healthy_one_outlives_any_number_of_failures(desk: Desk) -> Non
     assert kept[healthy] is True and len(kept) == 4
     assert "0.33.1" in desk.machine.exec(f"ls {RELEASES}").split()
     desk.rollback().ended(0)
-    assert "0.33.1" in desk.machine.exec("curl -fsS http://127.0.0.1:11434/api/version") and desk.answers()
+    assert "0.33.1" in desk.version() and desk.answers()
 
 
 def test_what_the_other_verbs_print_is_of_its_published_shape(desk: Desk) -> None:
