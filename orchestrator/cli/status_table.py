@@ -61,10 +61,10 @@ def lines(found: Shown, width: int | None) -> list[str]:
     """The table within a width in characters (None: whatever it takes), and below it what is to be said of each."""
     said = [*_table(found, width)]
     for host, item in found.found:
-        said += [f"  {item.manifest.name} on {host}: {line}" for line in _below(item)]
-    said += [f"{host}: nothing is deployed" for host in found.silent]
+        said += [f"  {item.manifest.name} on {_line(host)}: {line}" for line in _below(item)]
+    said += [_line(f"{host}: nothing is deployed") for host in found.silent]
     said += [
-        f"{host}: {name} is down, its models are kept (`deployctl down {name} --purge` deletes them)"
+        f"{_line(host)}: {name} is down, its models are kept (`deployctl down {name} --purge` deletes them)"
         for host, name in found.down
     ]
     return said
@@ -74,7 +74,12 @@ def told(errors: Sequence[DeployError]) -> Iterator[str]:
     """Failures, a line for each: what, where, and what to do."""
     for error in errors:
         where = f" on {error.host}" if error.host else ""
-        yield plain(f"error: {error.what}{where} → {' '.join(error.remedy.split())}".replace("\n", " "))
+        yield _line(f"error: {error.what}{where} → {error.remedy}")
+
+
+def _line(text: str) -> str:
+    """The text as one line that moves no cursor, whoever wrote it."""
+    return " ".join(plain(text).split())
 
 
 def exposure(endpoint: Endpoint) -> Exposure:
@@ -91,9 +96,9 @@ def _table(found: Shown, width: int | None) -> Iterator[str]:
         return
     hosts = [*(host for host, _ in found.found), *found.unknown]
     items: list[Condition | None] = [*(item for _, item in found.found), *([None] * len(found.unknown))]
-    cells = {_HOST: [plain(host) for host in hosts]}
+    cells = {_HOST: [_line(host) for host in hosts]}
     for column in _COLUMNS:
-        cells[column] = [plain(column.value(item)) if item else _of_nobody(column) for item in items]
+        cells[column] = [_line(column.value(item)) if item else _of_nobody(column) for item in items]
     widths = _fitted(cells, width)
     yield "  ".join(_cut(column.title, size).ljust(size) for column, size in widths.items()).rstrip()
     for number in range(len(hosts)):
@@ -106,24 +111,22 @@ def _of_nobody(column: _Column) -> str:
 
 
 def _fitted(cells: dict[_Column, list[str]], width: int | None) -> dict[_Column, int]:
-    """The columns that are shown, and how wide: what nobody has goes first, then long names get cut, then by rank."""
-    widths = {column: max(map(len, [column.title, *texts])) for column, texts in cells.items()}
+    """The columns that are shown, and how wide: what nobody has goes first, then the rest by rank; names get cut."""
+    whole = {column: max(map(len, [column.title, *texts])) for column, texts in cells.items()}
     if width is None:
-        return widths
-    told = {column for column, texts in cells.items() if set(texts) != {NOTHING}}
-    widths = {column: size for column, size in widths.items() if column in told or not column.rank}
-    while (over := sum(widths.values()) + 2 * (len(widths) - 1) - width) > 0:
-        cuttable = [column for column in widths if column.least and widths[column] > column.least]
-        if cuttable:
-            longest = max(cuttable, key=lambda column: widths[column])
-            widths[longest] -= min(over, widths[longest] - longest.least)
-            continue
-        last = max(widths, key=lambda column: column.rank)
-        if not last.rank:
-            break
-        del widths[last]
-        widths |= {column: max(map(len, [column.title, *cells[column]])) for column in widths if column.least}
-    return widths
+        return whole
+    told = [column for column, texts in cells.items() if not column.rank or set(texts) != {NOTHING}]
+    least = {column: min(whole[column], column.least or whole[column]) for column in told}
+    for column in sorted(told, key=lambda column: -column.rank):
+        if column.rank and _sum(least) > width:
+            del least[column]
+    for column in sorted(least, key=lambda column: -column.least):
+        least[column] += max(0, min(whole[column] - least[column], width - _sum(least)))
+    return least
+
+
+def _sum(widths: dict[_Column, int]) -> int:
+    return sum(widths.values()) + 2 * (len(widths) - 1)
 
 
 def _painted(column: _Column, text: str, size: int) -> str:
@@ -161,7 +164,7 @@ def _memory(item: Condition) -> str:
     real = seen.gpu_bytes or (by_engine if seen.meant is not None else None) or seen.ram_bytes
     if not real:
         return NOTHING
-    foreseen = f" ({seen.predicted_high_bytes / _GIB:.1f})" if seen.predicted_high_bytes else ""
+    foreseen = f"/{seen.predicted_high_bytes / _GIB:.1f}" if seen.predicted_high_bytes else ""
     return f"{real / _GIB:.1f}{foreseen}"
 
 
@@ -195,7 +198,7 @@ _COLUMNS = (
     _Column("MODEL", 0, lambda item: item.manifest.summary.get("model", "") or NOTHING, least=_NARROW),
     _Column("CONTEXT", 3, _context),
     _Column("ON", 9, _device),
-    _Column("GIB (EST.)", 4, _memory),
+    _Column("GIB", 4, _memory),
     _Column("REQ", 2, _requests),
     _Column("KV", 7, _cache),
     _Column("TOK/S", 5, _rate),
@@ -216,12 +219,12 @@ def _below(item: Condition) -> Iterator[str]:
     if item.phase is not None and item.state == "starting":
         yield f"{item.phase} (phase {item.phase.index} of {item.phase.total})"
     for remark in item.remarks:
-        text = plain(f"{remark.what} → {remark.remedy}").replace("\n", " ")
+        text = _line(f"{remark.what} → {remark.remedy}")
         yield click.style(text, fg="red" if "OPEN" in text else "yellow")
     for drift in item.drift:
         what = ", ".join(_difference(difference) for difference in drift.differences) or "gone"
         text = f"{drift.title} {drift.identity} differs from what was applied, {drift.cause} ({what})"
-        yield click.style(plain(f"{text}; `deployctl up` repairs it").replace("\n", " "), fg="yellow")
+        yield click.style(_line(f"{text}; `deployctl up` repairs it"), fg="yellow")
 
 
 def _difference(difference: Difference) -> str:
