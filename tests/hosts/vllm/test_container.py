@@ -68,6 +68,9 @@ def test_up_serves_and_tells_how_in_one_document(box: Box, first: Run):
     health = deployment["health"]
     assert health["healthy"] and [rung["name"] for rung in health["rungs"] if rung["ok"] is not True] == [], first
     assert "Paris" in health["answer_text"] and health["warnings"] == []
+    foreseen, taken = deployment["fit"]["estimate"], deployment["taken"]
+    assert (foreseen["verdict"], taken["kv_bytes"], taken["gpu_bytes"]) == ("fits", 1 << 30, None)
+    assert taken["kv_tokens"] == pytest.approx(foreseen["concurrency_low"] * 2048, rel=0.005)
     kinds = [change["kind"] for change in deployment["changes"]]
     assert {change["action"] for change in deployment["changes"]} == {"create"}
     assert (
