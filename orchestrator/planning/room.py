@@ -32,7 +32,8 @@ def room(facts: Facts, manifests: Sequence[Manifest], name: str, beside: Sequenc
     others = [claim for item in alive if item.name != name for claim in claimed(item)]
     mine = next((item for item in alive if item.name == name), None)
     own = _own(facts, mine, alone=all(item is mine or mine is None or item.runtime != mine.runtime for item in alive))
-    everyone = (*others, *beside)
+    sliced = {gpu.index for gpu in facts.gpus if gpu.mig}  # nobody knows on which slice a deployment is
+    everyone = tuple(claim for claim in (*others, *beside) if claim.gpu not in sliced)
     memory = min(facts.memory_total, facts.memory_available + _own_memory(facts, mine))
     now = facts.model_copy(update={"gpus": _with(facts.gpus, (), own), "memory_available": memory})
     return Room(now.model_copy(update={"gpus": _with(facts.gpus, everyone, own)}), now, everyone)
@@ -79,7 +80,7 @@ def _runs(facts: Facts, mine: Manifest) -> bool:
 
 
 def _with(gpus: Sequence[Gpu], others: Sequence[Claim], own: Sequence[Claim]) -> tuple[Gpu, ...]:
-    """The GPUs with what is left of them; slices of MIG are told apart by nobody, and stay as they are."""
+    """The GPUs with what is left of them; those that are shared out by MIG stay as they are."""
     cards = [Card(gpu.name, gpu.memory_total_mib, gpu.memory_free_mib, gpu.index) for gpu in gpus]
     return tuple(
         gpu if gpu.mig else gpu.model_copy(update={"memory_free_mib": card.free_mib})

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import DeployError, RefusedError
 from orchestrator.facts import Facts
-from orchestrator.facts.model import GpuProcess, Listener
+from orchestrator.facts.model import GpuProcess, Listener, MigInstance
 from orchestrator.fit.ledger import Claim
 from orchestrator.models.headers import Headers, read_local
 from orchestrator.planning.fitting import Fitting
@@ -293,6 +293,16 @@ def test_all_that_is_free_leaves_others_their_room(desk: Desk) -> None:
 def test_those_of_the_same_run_count(desk: Desk) -> None:
     error = refused(desk, EXAMPLE, facts(), spec(EXAMPLE), beside=(Claim("ollama", 0, 12 << 30),))
     assert "ollama is promised 12.00 GiB of GPU 0" in error.why
+
+
+def test_slices_of_a_card_are_not_added_up(desk: Desk) -> None:
+    """Which deployment is on which slice is not known."""
+    found = facts()
+    one = MigInstance(index=0, profile="1g", memory_total_mib=16380, memory_used_mib=0, memory_free_mib=15831)
+    card = found.gpus[0].model_copy(update={"mig": True, "mig_instances": (one,)})
+    shared = found.model_copy(update={"gpus": (card,)})
+    made = desk.plan(EXAMPLE, shared, spec(EXAMPLE), beside=(Claim("ollama", 0, 12 << 30),))
+    assert not made.deployment.warnings
 
 
 def test_what_is_down_has_no_claim(desk: Desk) -> None:
