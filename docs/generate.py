@@ -358,6 +358,7 @@ _SHARED = {"endpoint", "health", "service", "drift", "errors", "error", "plans",
 _SHARED |= {"diagnosis", "remarks", "fit", "taken"}
 _SHARED |= {"summary", "files", "entry", "impact", "estimate", "gpus", "origins"}
 _SHARED |= {"measurements", "sampling", "said"}
+_SHARED |= {"devices", "load", "phase"}
 """Fields whose inside is described elsewhere, or is named by the user's own values."""
 
 

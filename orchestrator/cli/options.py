@@ -99,7 +99,8 @@ def _ways_in() -> list[Callable[[F], F]]:
         click.option(
             "--parallel-hosts",
             type=click.IntRange(1, 64),
-            help="Hosts worked on at once [default: 8; status looks at all].",
+            show_default="8, for status all",
+            help="Hosts worked on at once.",
         ),
     ]
 
