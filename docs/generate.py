@@ -38,8 +38,8 @@ EXIT_MEANING = {
         "`deployctl hosts trust HOST`, or correct the inventory. The other hosts were served.",
     ),
     "REFUSED": (
-        "Refused before any change: a port is taken, something is missing, a model does not fit, a plan or a generation "
-        "no longer holds.",
+        "Refused before any change: a port is taken, something is missing, a model does not fit, a plan or a "
+        "generation no longer holds.",
         "The message names what to install or to choose.",
     ),
     "UNHEALTHY": (

@@ -133,7 +133,7 @@ def _of_urls() -> list[Callable[[F], F]]:
     ]
 
 
-@bench.command(_RUN)
+@bench.command(_RUN, epilog="\b\nExample:\n  deployctl bench run vllm --host gpu01 --concurrency 1,4,16,50\n")
 @click.argument("targets", nargs=-1, metavar="[DEPLOYMENT|URL]...")
 @_load_options("1,4,16", 128, 600.0)
 @click.option(
@@ -158,7 +158,7 @@ def run(targets: tuple[str, ...], **options: Any) -> int:
     return int(Benchmark(options, "deployctl.bench/1").run(targets))
 
 
-@bench.command()
+@bench.command(epilog="\b\nExample:\n  deployctl bench compare ollama vllm --host gpu01 --out report\n")
 @click.argument("targets", nargs=2, metavar="A B")
 @_load_options("1,4,50", 1400, 3600.0)
 @click.option(

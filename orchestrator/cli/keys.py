@@ -33,6 +33,10 @@ Examples:
 _DEPLOYMENT = "ollama|vllm|NAME"
 
 
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "".join(f"  deployctl keys {line}\n" for line in lines)
+
+
 @click.group(epilog=_EPILOG)
 def keys() -> None:
     """Make, show, renew and revoke the keys of a deployment. What is changed holds at once; no stream is cut.
@@ -41,7 +45,7 @@ def keys() -> None:
     """
 
 
-@keys.command("list")
+@keys.command("list", epilog=_examples("list --host gpu01"))
 @click.argument("name", required=False, metavar=f"[{_DEPLOYMENT}]")
 @host_options
 @common_options
@@ -50,7 +54,7 @@ def list_keys(name: str | None, **options: Any) -> int:
     return _Keys(options).listed(name)
 
 
-@keys.command()
+@keys.command(epilog=_examples("create ollama alice --expires 30d", "create vllm prometheus --role metrics"))
 @click.argument("name", metavar=_DEPLOYMENT)
 @click.argument("key", metavar="KEY")
 @click.option("--role", type=click.Choice(["user", "admin", "metrics"]), default="user", show_default=True)
@@ -64,7 +68,7 @@ def create(name: str, key: str, role: str, expires: str | None, **options: Any) 
     return work.secret(name, lambda found, host: found.create(host, key, role, end), key)  # type: ignore[arg-type]
 
 
-@keys.command()
+@keys.command(epilog=_examples("show vllm", "show vllm alice --host gpu01"))
 @click.argument("name", metavar=_DEPLOYMENT)
 @click.argument("key", required=False, metavar="[KEY]")
 @host_options
@@ -89,7 +93,7 @@ def show(name: str, key: str | None, **options: Any) -> int:
     return work.secret(name, find, key or "")
 
 
-@keys.command()
+@keys.command(epilog=_examples("rotate vllm alice --overlap 1h"))
 @click.argument("name", metavar=_DEPLOYMENT)
 @click.argument("key", metavar="[KEY]", default="default")
 @click.option("--overlap", metavar="DURATION", help="How long the old one still holds: 1h [default: not at all].")
@@ -103,7 +107,7 @@ def rotate(name: str, key: str, overlap: str | None, expires: str | None, **opti
     return work.secret(name, lambda found, host: found.rotate(host, key, until, end), key)
 
 
-@keys.command()
+@keys.command(epilog=_examples("revoke vllm alice"))
 @click.argument("name", metavar=_DEPLOYMENT)
 @click.argument("key", metavar="KEY")
 @host_options
@@ -114,7 +118,7 @@ def revoke(name: str, key: str, **options: Any) -> int:
     return work.revoked(name, key)
 
 
-@keys.command()
+@keys.command(epilog=_examples("ca --host gpu01 > root.crt"))
 @host_options
 @common_options
 def ca(**options: Any) -> int:

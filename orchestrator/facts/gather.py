@@ -70,20 +70,12 @@ def observe(
 
 def facts_of(host: str, answers: Answers, scope: Scope | None, known: Known) -> Facts:
     """The facts that were told. Raises RefusedError."""
-    uid = answers.number("uid")
     gpus, gpu_problem = _gpus(answers, known)
-    xdg = {name: answers.one(name) for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    if scope == "system" and uid != 0:
-        raise RefusedError(
-            "a system-wide deployment needs root",
-            host=host,
-            remedy="log in as root, allow sudo (`--sudo`), or use `--user`",
-        )
-    system = scope == "system" or (scope is None and uid == 0)
+    layout = _layout(host, answers, scope)
     return Facts(
         host=host,
-        layout=Layout.system() if system else Layout.user(answers.one("home"), xdg),
-        uid=uid,
+        layout=layout,
+        uid=answers.number("uid"),
         gid=answers.number("gid"),
         user=answers.one("user"),
         group=answers.one("group"),
@@ -95,7 +87,7 @@ def facts_of(host: str, answers: Answers, scope: Scope | None, known: Known) -> 
         cpus=max(1, answers.number("cpus")),
         memory_total=answers.number("mem_total") * 1024,
         memory_available=answers.number("mem_available") * 1024,
-        systemd=system and answers.one("systemd") == "yes",
+        systemd=layout.scope == "system" and answers.one("systemd") == "yes",
         docker=answers.one("docker"),
         docker_problem=answers.one("docker_problem"),
         gpus=gpus,
@@ -109,6 +101,21 @@ def facts_of(host: str, answers: Answers, scope: Scope | None, known: Known) -> 
         vendor_ollama=_vendor(answers),
         manifests=tuple(_decode(text) for text in answers.all("manifest")),
     )
+
+
+def _layout(host: str, answers: Answers, scope: Scope | None) -> Layout:
+    """System-wide for root, the user's own otherwise, unless told. Raises RefusedError."""
+    root = answers.number("uid") == 0
+    if scope == "system" and not root:
+        raise RefusedError(
+            "a system-wide deployment needs root",
+            host=host,
+            remedy="log in as root, allow sudo (`--sudo`), or use `--user`",
+        )
+    if scope == "system" or (scope is None and root):
+        return Layout.system()
+    xdg = {name: answers.one(name) for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    return Layout.user(answers.one("home"), xdg)
 
 
 def _arch(host: str, machine: str) -> Arch:

@@ -83,7 +83,7 @@ def adapted(shape: ModelShape, settings: Settings, machine: Machine, unset: Iter
 
 
 def automatic(shape: ModelShape, settings: Settings, machine: Machine, unset: Iterable[str]) -> Settings:
-    """The settings with the largest context that fits; batches that nobody set shrink only where that gains a twentieth.
+    """The settings with the largest context that fits; batches that nobody set shrink where that gains a twentieth.
 
     Where none fits, with the smallest context that is looked for.
     """

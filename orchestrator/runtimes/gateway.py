@@ -68,14 +68,9 @@ class GatewayFor:
         answer.
         """
         user, group = self.owner.files[0], self.owner.engine[1]
+        control = {"caddy": self.program.path, "caddyfile": self.caddyfile, "socket": self.socket}
         keys = GatewayKeys(
-            path=self.keys_file,
-            owner=user,
-            group=group,
-            mode="640" if self.owner.account else "600",
-            caddy=self.program.path,
-            caddyfile=self.caddyfile,
-            socket=self.socket,
+            path=self.keys_file, owner=user, group=group, mode="640" if self.owner.account else "600", **control
         )
         site = GatewaySite(
             path=f"{self.config}/sites/{self.name}.caddy",
@@ -86,22 +81,22 @@ class GatewayFor:
             upstream=self.front.engine_url,
             ready=ready,
             container=container,
-            caddy=self.program.path,
-            caddyfile=self.caddyfile,
-            socket=self.socket,
+            **control,
         )
         main = self.owner.file(self.caddyfile, self._main())
+        return [*self._folders(user, group), main, keys, site, *self._service(main.address)]
+
+    def _folders(self, user: str, group: str) -> list[AnyResource]:
+        """The gateway's account and folders; sites and keys are for it alone."""
         private = {"owner": user, "group": group, "mode": "750"}
-        folders: list[AnyResource] = [
-            Account(name=ACCOUNT, home=self.data),
+        account = [Account(name=ACCOUNT, home=self.data)] if self.owner.account else []
+        return [
+            *account,
             self.owner.directory(self.config),
             Directory.model_validate({"path": f"{self.config}/sites", **private}),
             Directory.model_validate({"path": f"{self.config}/keys", **private}),
             self.owner.directory(self.data, mode="700", engine=True, keep=True),
         ]
-        if self.owner.account is None:
-            folders = folders[1:]
-        return [*folders, main, keys, site, *self._service(main.address)]
 
     @property
     def caddyfile(self) -> str:

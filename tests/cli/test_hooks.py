@@ -37,8 +37,8 @@ DUMP = "tr '\\0' '\\n' </proc/self/environ >>\"$SEEN\"; echo said $DEPLOYCTL_HOO
 
 
 def work(*, before: tuple[str, ...] = (), after: tuple[str, ...] = (), name: str = "vllm", changes: int = 1) -> Any:
-    endpoint = SimpleNamespace(model="m'; touch evil #", url="http://127.0.0.1:5000/v1")
-    deployment = SimpleNamespace(name=name, runtime="vllm", endpoint=endpoint, exposed=False)
+    endpoint = SimpleNamespace(model="m'; touch evil #", url="http://127.0.0.1:5000/v1", exposed=False)
+    deployment = SimpleNamespace(name=name, runtime="vllm", endpoint=endpoint)
     plan = SimpleNamespace(host="gpu01", deployment=deployment, work=(object(),) * changes, generation=3)
     gpus = (SimpleNamespace(index=0, name="NVIDIA RTX 4090", memory_total_mib=24564),)
     facts = SimpleNamespace(os="Debian 12", arch="amd64", gpus=gpus)

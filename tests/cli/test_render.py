@@ -51,7 +51,7 @@ def test_vllm_serves_as_the_article_does(vllm: tuple[Ran, Path]) -> None:
     assert said["--generation-config"] == "/config/generation"
     assert 0.9 < float(said["--gpu-memory-utilization"]) < 1
     assert "1.0 means all that is free" in ran.err
-    assert [(port.host_ip, port.host_port) for port in container.ports] == [("127.0.0.1", 5000)]
+    assert [(port.host_ip, port.host_port) for port in container.ports] == [("127.0.0.1", 15000)]
     assert container.gpus == "all"
     assert re.fullmatch(r"vllm/vllm-openai:v0\.23\.\d+", container.image)  # the newest that loads a GGUF by itself
     assert container.environment["HF_HUB_OFFLINE"] == "1"
@@ -104,13 +104,15 @@ def test_ollama_s_unit_is_the_article_s(ollama: tuple[Ran, Path]) -> None:
     assert any(line.startswith("After=") and "network-online.target" in line for line in lines)
     environment = dict(re.findall(r'^Environment="?(\w+)=([^"]*)"?$', "\n".join(lines), re.M))
     assert environment["OLLAMA_NUM_PARALLEL"] == "4"
-    assert environment["OLLAMA_HOST"] == "127.0.0.1:11434"  # the article's 0.0.0.0 has to be asked for
+    assert environment["OLLAMA_HOST"] == "127.0.0.1:21434"  # the article's 0.0.0.0:11434 is the gateway's
+    site = (out / "files/etc/deployctl/gateway/sites/ollama.caddy").read_text()
+    assert "http://:11434 {" in site and "reverse_proxy 127.0.0.1:21434 {" in site
     assert environment["OLLAMA_CONTEXT_LENGTH"] == "8192"
     assert "OLLAMA_DEBUG" not in environment
 
 
 def test_ollama_s_open_port_and_debug_of_the_article_can_be_had(tmp_path: Path) -> None:
-    ran, out = render(tmp_path, "ollama", "--bind", "0.0.0.0", "--set", "ollama.debug=true")
+    ran, out = render(tmp_path, "ollama", "--bind", "0.0.0.0", "--expose", "direct", "--set", "ollama.debug=true")
     text = (out / "files/etc/systemd/system/deployctl-ollama.service").read_text()
     assert re.search(r'^Environment="?OLLAMA_HOST=0\.0\.0\.0:11434"?$', text, re.M)
     assert re.search(r'^Environment="?OLLAMA_DEBUG=1"?$', text, re.M)
@@ -121,12 +123,16 @@ def test_ollama_s_open_port_and_debug_of_the_article_can_be_had(tmp_path: Path) 
 @pytest.mark.parametrize("words", [("ollama",), ("vllm", "--runner", "venv")], ids=" ".join)
 def test_systemd_accepts_the_units(tmp_path: Path, words: tuple[str, ...]) -> None:
     _, out = render(tmp_path, *words)
-    (unit,) = out.rglob("deployctl-*.service")
-    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.M)  # it is not installed here
-    unit.write_text(text)
-    checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    own = [line for line in checked.stderr.splitlines() if unit.name in line]
-    assert (checked.returncode, own) == (0, [])
+    units = sorted(out.rglob("deployctl-*.service"))
+    assert [unit.stem for unit in units] == ["deployctl-gateway", f"deployctl-{words[0]}"]
+    for unit in units:
+        text = re.sub(
+            r"^Exec(Start|Reload)=\S+", r"Exec\1=/bin/true", unit.read_text(), flags=re.M
+        )  # not installed here
+        unit.write_text(text)
+        checked = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+        own = [line for line in checked.stderr.splitlines() if unit.name in line]
+        assert (checked.returncode, own) == (0, [])
 
 
 @pytest.mark.parametrize("runtime", ["ollama", "vllm"])

@@ -29,6 +29,7 @@ from orchestrator.resources.base import Observed
 from orchestrator.resources.container import Container
 from orchestrator.resources.files import Content
 from orchestrator.resources.model_files import ModelFiles
+from orchestrator.resources.program import Program
 from orchestrator.resources.release import Release
 from orchestrator.runtimes.deployment import Deployment
 from orchestrator.spec import load_spec
@@ -170,9 +171,8 @@ def shell_of(found: Deployment) -> Iterator[str]:
     for resource in found.resources:
         yield resource.probe()
         yield resource.command()
-        if not isinstance(
-            resource, Container | ModelFiles | Release
-        ):  # those go by the SDK, or by a script with its own tests
+        # those go by the SDK, or by the script of transfers, which has its own tests
+        if not isinstance(resource, Container | ModelFiles | Program | Release):
             with suppress(DeployError):
                 resource.apply(host, Observed(exists=False), Quiet())  # type: ignore[arg-type]  # as much of a Host as they use
         with suppress(DeployError):
