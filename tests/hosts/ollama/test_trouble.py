@@ -75,7 +75,7 @@ def pair(
 def ask(machine: Machine, path: str) -> None:
     """A request that leaves a line in the log, in a second of its own: access logs tell no finer time."""
     machine.exec(
-        f"curl -s -o /dev/null http://127.0.0.1:11434{path}; now=$(date +%s)\n"
+        f"curl -s -o /dev/null http://127.0.0.1:21434{path}; now=$(date +%s)\n"
         "while [ $(date +%s) = $now ]; do sleep 0.05; done"
     )
 
@@ -198,14 +198,14 @@ def test_a_port_that_another_took_while_it_was_down(pair: Pair, host: str):
     verbs = ("stop", "start")
     stop, start = (f"systemctl {verb} {UNIT}" if host == HOST else f"{SUPERVISOR} {verb} ollama" for verb in verbs)
     machine.exec(stop)
-    machine.exec("nohup python3 -m http.server 11434 --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/tmp/blocker")
-    machine.exec("timeout 30 sh -c 'until ss -Hltn sport = 11434 | grep -q .; do sleep 0.1; done'")
+    machine.exec("nohup python3 -m http.server 21434 --bind 127.0.0.1 >/dev/null 2>&1 & echo $! >/tmp/blocker")
+    machine.exec("timeout 30 sh -c 'until ss -Hltn sport = 21434 | grep -q .; do sleep 0.1; done'")
     try:
         machine.exec(f"{start} || true")
         found = pair.diagnosis(host)
     finally:
         machine.exec("kill $(cat /tmp/blocker); rm /tmp/blocker")
-    assert found["id"] == "port-taken" and "127.0.0.1:11434" in found["cause"] and "ss -ltnp" in found["remedy"]
+    assert found["id"] == "port-taken" and "127.0.0.1:21434" in found["cause"] and "ss -ltnp" in found["remedy"]
     pair.repair(host)
 
 

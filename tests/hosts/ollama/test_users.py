@@ -77,7 +77,7 @@ def test_without_root_it_goes_to_the_users_directories(box: Box):
     assert {"unit", "unit-file", "account"}.isdisjoint(kinds(run)) and "process" in kinds(run)
     assert json.loads(chat(box.machine, NAME, user="plain"))["choices"]
     owners = box.machine.exec(
-        "ps -eo user:16,args | grep -E '[o]llama serve|[s]upervisord' | cut -d ' ' -f 1 | sort -u"
+        "ps -eo user:16,args | grep -E '[o]llama serve|[s]upervisord|[c]addy run' | cut -d ' ' -f 1 | sort -u"
     )
     assert owners == "plain\n"
     assert [line for line in box.changed() if "/home/plain/" not in line] == []
@@ -103,14 +103,14 @@ def test_without_root_a_dead_engine_comes_back(box: Box):
     """Its llama-server, which it leaves behind, must be gone after `down` at the latest."""
     old = box.machine.exec("pgrep -f '[o]llama serve'").strip()
     box.machine.exec(f"kill -9 {old}")
-    back = "timeout 60 sh -c 'until curl -fs -o /dev/null http://127.0.0.1:11434/api/version; do sleep 0.1; done'"
+    back = "timeout 60 sh -c 'until curl -fs -o /dev/null http://127.0.0.1:21434/api/version; do sleep 0.1; done'"
     box.machine.exec(back)
     assert box.machine.exec("pgrep -f '[o]llama serve'").strip() != old
 
 
 def test_without_root_down_leaves_nothing_running_and_purge_nothing_at_all(box: Box):
     box.down("ollama", host=PLAIN).ended(0)
-    assert box.machine.exec("pgrep -u plain -fa '[o]llama|[s]upervisord' || true") == ""
+    assert box.machine.exec("pgrep -u plain -fa '[o]llama|[s]upervisord|[c]addy' || true") == ""
     assert FILE in box.machine.exec(f"find {SHARE}/models -type f")
     box.down("--purge", host=PLAIN).ended(0)
     left = {line.removeprefix("added /home/plain/").partition(":")[0] for line in box.changed()}

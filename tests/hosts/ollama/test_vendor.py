@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hosts.ollama.conftest import FILE, HOST, NAME, REPO, Box, chat, kinds
+from tests.hosts.support import BEHIND
 from tests.lab import snapshot as snapshots
 
 pytestmark = pytest.mark.hosts
@@ -59,8 +60,9 @@ def vendor(box: Box) -> Iterator[snapshots.State]:
     assert box.changed() == []
 
 
-def models(box: Box) -> set[str]:
-    found = json.loads(box.machine.exec("curl -fsS http://127.0.0.1:11434/api/tags"))["models"]
+def models(box: Box, port: int = 11434) -> set[str]:
+    """What the vendor's server has, asked itself: where it was put, or where we have put it."""
+    found = json.loads(box.machine.exec(f"curl -fsS http://127.0.0.1:{port}/api/tags"))["models"]
     return {model["name"] for model in found}
 
 
@@ -77,18 +79,21 @@ def test_a_model_of_somebody_else_is_not_replaced(box: Box, vendor: snapshots.St
 
 def test_up_uses_a_drop_in_and_the_vendors_store(box: Box, vendor: snapshots.State):
     run = box.up("--num-parallel", "3", own=False).ended(0)
-    assert "account" not in kinds(run) and "release" not in kinds(run)
+    assert "release" not in kinds(run)
     (deployment,) = run.json()["deployments"]
+    accounts = [change["identity"] for change in deployment["changes"] if change["kind"] == "account"]
+    assert accounts == ["deployctl-gateway"]
     assert any("vendor" in note for note in deployment["notes"])
     chat(box.machine)
     environment = box.unit("Environment", name="ollama.service")[0].split()
     assert {"OLLAMA_NUM_PARALLEL=3", "OLLAMA_NO_CLOUD=1", "OLLAMA_KEEP_ALIVE=5m"} < set(environment)
     assert box.machine.exec(f"systemd-analyze verify --man=no /etc/systemd/system/ollama.service 2>&1; ls {DROP_IN}")
-    assert models(box) == {"mine:latest", f"{NAME}:latest"}
+    assert models(box, BEHIND["ollama"]) == {"mine:latest", f"{NAME}:latest"}
 
 
 def test_what_is_the_vendors_is_untouched(box: Box, vendor: snapshots.State):
     ours = ("/etc/deployctl", "/opt/deployctl", "/var/lib/deployctl", "/etc/systemd/system/ollama.service.d", STORE)
+    ours += ("*deployctl-gateway*",)  # its unit, enabled, and its account
     assert snapshots.diff(vendor, box.machine.state(), ignore=ours) == []
     now = snapshots.take(box.machine.exec, (STORE,))
     assert [path for path, entry in vendor.files.items() if path.startswith(STORE) and now.get(path) != entry] == []

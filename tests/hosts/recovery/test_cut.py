@@ -14,6 +14,7 @@ import pytest
 
 from tests.doubles.hub import Fault
 from tests.hosts.recovery.rig import FILE, REPO, Rig
+from tests.hosts.support import BEHIND
 
 pytestmark = [pytest.mark.hosts]
 HALF, MORE = 50_000, 60_000  # bytes
@@ -134,7 +135,7 @@ def test_a_restarted_machine_serves_again_by_itself(clean: Rig):
     rig.up("vllm").ended(0)
     rig.machine.restart()
     rig.deployctl.knows([rig.machine])
-    for runtime, port in (("ollama", 11434), ("vllm", 5000)):
+    for runtime, port in BEHIND.items():
         url = f"http://127.0.0.1:{port}/v1/models"
         rig.machine.exec(f"timeout 60 sh -c 'until curl -fsS -o /dev/null {url} 2>/dev/null; do sleep 0.2; done'")
         shown = rig.status(runtime)

@@ -56,7 +56,7 @@ def test_metrics_of_a_loopback_are_for_a_prometheus_beside_it(serving: Box):
     assert far.json()["targets"] == [] and f"--on {HOST}" in far.stderr
     near = serving.deployctl("metrics", "--host", HOST, "--on", HOST, "--out", "monitoring").ended(0)
     text = (serving.deployctl.home / "monitoring" / "prometheus.yml").read_text()
-    assert near.stdout.splitlines()[0].endswith("prometheus.yml") and '["127.0.0.1:5000"]' in text
+    assert near.stdout.splitlines()[0].endswith("prometheus.yml") and '["127.0.0.1:15000"]' in text
 
 
 @pytest.mark.provokes("engine-died")
@@ -64,7 +64,7 @@ def test_a_killed_engine_core(serving: Box):
     """What computes dies, the server before it goes on until it notices, and then exits with 0."""
     serving.machine.exec("pkill -9 -f '[V]LLM::EngineCor'")
     serving.machine.exec(
-        "until curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:5000/health | grep -qv 200; do sleep 0.1; done"
+        "until curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:15000/health | grep -qv 200; do sleep 0.1; done"
     )
     run, finding = diagnose(serving)
     assert run.exit == 5 and finding["verdict"] == "failing"
@@ -99,12 +99,12 @@ def test_the_log_is_read_by_time_and_by_pattern(serving: Box):
 def test_a_port_that_another_took_while_it_was_down(serving: Box):
     """Its port is its own in the plan, so Docker is the first who sees it."""
     serving.machine.exec(f"docker stop -t 0 {CONTAINER}")
-    serving.machine.exec("systemd-run -q --unit lab-blocker python3 -m http.server 5000 --bind 127.0.0.1")
-    serving.machine.exec("timeout 30 sh -c 'until ss -Hltn sport = 5000 | grep -q .; do sleep 0.1; done'")
+    serving.machine.exec("systemd-run -q --unit lab-blocker python3 -m http.server 15000 --bind 127.0.0.1")
+    serving.machine.exec("timeout 30 sh -c 'until ss -Hltn sport = 15000 | grep -q .; do sleep 0.1; done'")
     try:
         (error,) = serving.up().ended(1).json()["errors"]
         run, finding = diagnose(serving)
     finally:
         serving.machine.exec("systemctl stop lab-blocker")
-    assert "127.0.0.1:5000" in error["why"] and "Something else already listens on 127.0.0.1:5000" in error["remedy"]
+    assert "127.0.0.1:15000" in error["why"] and "Something else already listens on 127.0.0.1:15000" in error["remedy"]
     assert run.exit == 5 and finding["diagnosis"]["id"] == "port-taken"
