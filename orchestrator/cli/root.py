@@ -87,6 +87,7 @@ def _run(words: list[str]) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _explain(_Interrupted("interrupted", remedy="run the same command again to go on"), json_mode=json_mode)
     except click.ClickException as error:
+        error.message = error.message.encode("utf-8", "backslashreplace").decode()  # it may repeat what is no text
         error.show()
         return _explain(UsageError(error.format_message()), json_mode=json_mode, told=True)
     except SystemExit:  # so Click says that nobody reads on: `deployctl logs | head`

@@ -65,6 +65,8 @@ def deployment(case: Path, text: str | None) -> Deployment | None:
         with suppress(DeployError):
             load_spec(CASES / case / "spec.yaml", {key: value}, runtimes=(runtime,))
             given[key] = value
+    if text is not None and facts.layout.scope == "user":
+        given[f"{runtime}.expose"] = "direct"  # a home with such a name cannot be written in a Caddyfile: refused whole
     spec = load_spec(CASES / case / "spec.yaml", given, runtimes=(runtime,))
     plain = inputs_of(case, facts)
     changes: dict[str, Any] = {"spec": spec}
