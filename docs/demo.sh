@@ -15,6 +15,11 @@ question='Why is the sky blue? Answer in one sentence.'
 
 say() { printf '\n== %s\n' "$*"; }
 
+# It keeps what it fetches within the demo; pip's own cache stays where it is.
+deployctl() {
+  PIP_CACHE_DIR=$("$venv/bin/python" -m pip cache dir) XDG_CACHE_HOME=$cache "$venv/bin/deployctl" "$@"
+}
+
 # deployctl in an environment of its own, from the locked requirements; made anew when these change.
 install_deployctl() {
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deployctl needs Python 3.11 or newer (PYTHON=…)")'
@@ -53,12 +58,14 @@ EOF
 
 ask() {
   say "asking: $question"
-  "$venv/bin/python" - "http://127.0.0.1:$port/v1/chat/completions" "$question" <<'EOF'
-import json, sys, urllib.request
+  KEY=$(deployctl keys show demo --user) \
+    "$venv/bin/python" - "http://127.0.0.1:$port/v1/chat/completions" "$question" <<'EOF'
+import json, os, sys, urllib.request
 
 message = {"role": "user", "content": sys.argv[2]}
 body = {"model": "SmolLM2-135M-Instruct", "max_tokens": 160, "messages": [message]}
-request = urllib.request.Request(sys.argv[1], json.dumps(body).encode(), {"Content-Type": "application/json"})
+headers = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ['KEY']}"}
+request = urllib.request.Request(sys.argv[1], json.dumps(body).encode(), headers)
 with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
     print(json.load(answer)["choices"][0]["message"]["content"])
 EOF
@@ -69,13 +76,15 @@ case ${1:-up} in
     install_deployctl
     fetch_model
     say "deploying (the first time takes a few minutes: vLLM's CPU build is about 1 GB)"
-    "$venv/bin/deployctl" up vllm --user --name demo --runner venv --device cpu --model "$cache/$file" \
+    deployctl up vllm --user --name demo --runner venv --device cpu --model "$cache/$file" \
       --max-model-len 4096 --port "$port" --set sampling.temperature=0 --yes # so small a model rambles otherwise
     ask
-    say "it goes on serving; \`make demo-down\` takes it away"
+    say "it goes on serving, for whoever has the key; \`make demo-down\` takes it away"
+    key="\$($venv/bin/deployctl keys show demo --user)"
+    echo "   curl http://127.0.0.1:$port/v1/models -H \"Authorization: Bearer $key\""
     ;;
   down)
-    if [ -x "$venv/bin/deployctl" ]; then "$venv/bin/deployctl" down demo --user --purge --yes; fi
+    if [ -x "$venv/bin/deployctl" ]; then deployctl down demo --user --purge --yes; fi
     rm -rf "$cache"
     ;;
   *)

@@ -34,6 +34,14 @@ class Demo:
         )
 
     @property
+    def key(self) -> str:
+        """What its user sees when he asks for the key."""
+        program = self.home / ".cache" / "deployctl-demo" / "venv" / "bin" / "deployctl"
+        words = [str(program), "keys", "show", "demo", "--user"]
+        env = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
+        return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+    @property
     def processes(self) -> list[str]:
         """Command lines of processes that run from its home."""
         lines = []
@@ -61,29 +69,34 @@ def test_from_nothing_to_an_answer(demo: Demo) -> None:
     assert "✓ makes sense" in said
     assert f"endpoint  http://127.0.0.1:{demo.port}/v1" in said
     assert f"curl http://127.0.0.1:{demo.port}/v1/chat/completions" in said
+    assert '-H "Authorization: Bearer $(deployctl keys show demo --user)"' in said
+    assert f"key       {demo.key}" in said and said.count(demo.key) == 1
     assert said.partition("== asking: ")[2].partition("\n")[2].strip()  # the question's answer
 
 
 def test_its_endpoint_answers_the_official_client(demo: Demo) -> None:
-    client = openai.OpenAI(base_url=f"http://127.0.0.1:{demo.port}/v1", api_key="none")
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{demo.port}/v1", api_key=demo.key)
     (model,) = client.models.list().data
     question = [{"role": "user", "content": "What is the capital of France?"}]
     answer = client.chat.completions.create(model=model.id, messages=question, max_tokens=24, temperature=0)  # type: ignore[arg-type]
     assert "Paris" in (answer.choices[0].message.content or "")
 
 
-def test_its_endpoint_answers_curl(demo: Demo) -> None:
-    body = '{"model": "SmolLM2-135M-Instruct", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello!"}]}'
-    url = f"http://127.0.0.1:{demo.port}/v1/chat/completions"
-    words = ["curl", "-fsS", url, "-H", "Content-Type: application/json", "-d", body]
-    answer = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert '"chat.completion"' in answer.stdout
-
-
-def test_again_changes_nothing(demo: Demo) -> None:
+def test_again_changes_nothing_and_the_curls_that_it_prints_work_as_they_are(demo: Demo) -> None:
     before = [line for line in demo.processes if "api_server" in line]
     run = demo.make("demo")
     assert run.returncode == 0, run.stdout + run.stderr
+    line = run.stdout[run.stdout.index("  curl ") : run.stdout.index("\n  next")].strip()
+    last = run.stdout.rstrip().rpartition("\n")[2].strip()
+    assert last.startswith("curl ")
+    program = f"{demo.home}/.cache/deployctl-demo/venv/bin"
+    for curl, path, answer in (
+        (line, f"{program}:{os.environ['PATH']}", '"chat.completion"'),
+        (last, os.environ["PATH"], '"list"'),
+    ):
+        env = {"HOME": str(demo.home), "PATH": path}
+        asked = subprocess.run(["sh", "-c", f"{curl} -fsS"], env=env, capture_output=True, text=True, check=False)
+        assert answer in asked.stdout, asked
     assert "demo on local: nothing to change" in run.stdout
     assert [line for line in demo.processes if "api_server" in line] == before
 
