@@ -33,10 +33,14 @@ class VendorEngine(Resource):
         return self.binary
 
     def probe(self) -> str:
-        """Version and digests as they are now, and as they were. Without a HOME the program would not start."""
+        """Version and digests as they are now, and as they were. Without a HOME the program would not start.
+
+        It is asked where no server listens, so that it tells its own version: a gateway on its usual port tells none.
+        """
         binary, mark = quote(self.binary), quote(self.mark)
         return (
-            f'said=$(HOME=/ timeout 5 {binary} --version 2>&1); field version "$(printf \'%s\' "$said" |'
+            f"said=$(HOME=/ OLLAMA_HOST=127.0.0.1:1 timeout 5 {binary} --version 2>&1)\n"
+            'field version "$(printf \'%s\' "$said" |'
             " sed -n 's/.*version is //p' | tail -n 1 | tr -cd '[:alnum:].+-')\"\n"
             f'field binary "$(digest {binary})"\n'
             f'unit={quote(self.unit)}; [ -z "$unit" ] || field unit "$(digest "$unit")"\n'

@@ -57,7 +57,9 @@ def test_the_key_is_used_and_shown_nowhere(server: Server, tmp_path: Path, key_f
     server.key = CANARY
     out = tmp_path / "report"
     server.reply = lambda body: answer(body) if len(server.seen) < 4 else (500, f"no: {CANARY}")
-    ran = deployctl("bench", server.url, *QUICK, "--key-file", str(key_file), "--out", str(out), cwd=tmp_path)
+    ran = deployctl(
+        "bench", server.url, *QUICK, "--key-file", str(key_file), "--out", str(out), cwd=tmp_path, HOME=str(tmp_path)
+    )
     assert ran.status == 0 and "1 failed, http 500: no: ***" in ran.out
     assert CANARY not in ran.out + ran.err
     assert not any(CANARY.encode() in path.read_bytes() for path in out.iterdir())
@@ -66,7 +68,8 @@ def test_the_key_is_used_and_shown_nowhere(server: Server, tmp_path: Path, key_f
 
 def test_two_are_compared_in_one_report(server: Server, tmp_path: Path):
     with Server().running() as other:
-        ran = deployctl("bench", "compare", server.url, other.url, *QUICK, "--json", cwd=tmp_path)
+        words = ("bench", "compare", server.url, other.url, *QUICK, "--json")
+        ran = deployctl(*words, cwd=tmp_path, HOME=str(tmp_path))  # the plots keep a list of fonts there
     found = document(ran, "deployctl.bench.compare/1")
     assert [measured["target"] for measured in found["measurements"]] == [server.url, other.url]  # type: ignore[union-attr]
     assert found["files"] == [f"benchmark/report.{kind}" for kind in ("html", "png", "json")]
