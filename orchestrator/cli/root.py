@@ -5,6 +5,7 @@ Nothing heavy is imported here: each verb imports what it needs when it runs, so
 
 import gc
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
@@ -67,6 +68,9 @@ for verb in (
 def cli(arguments: list[str] | None = None) -> None:
     """Run a command line and exit with its status."""
     gc.set_threshold(_LOADED)
+    for stream in (sys.stdout, sys.stderr):  # a message may repeat an argument that is no text
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     status = int(_run(words))
     gc.freeze()  # the end of the process is near: what is loaded needs no more looking through, which takes as long
@@ -87,7 +91,6 @@ def _run(words: list[str]) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _explain(_Interrupted("interrupted", remedy="run the same command again to go on"), json_mode=json_mode)
     except click.ClickException as error:
-        error.message = error.message.encode("utf-8", "backslashreplace").decode()  # it may repeat what is no text
         error.show()
         return _explain(UsageError(error.format_message()), json_mode=json_mode, told=True)
     except SystemExit:  # so Click says that nobody reads on: `deployctl logs | head`
