@@ -123,9 +123,9 @@ class OllamaModel(Resource):
             )
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Ask Ollama to delete it; where the server is down, remove its manifest (weights go with the store)."""
+        """Ask Ollama to delete it; where that server is not there, remove its manifest and the blobs of no other."""
         body = json.dumps({"model": self.name}).encode()
         headers = {"Content-Type": "application/json"}
         host.http(HttpRequest(f"{self.api}/api/delete", "DELETE", headers, body))
-        forget = f"rm -f -- {quote(self.manifest)} {quote(self.mark)}"
-        run_or_fail(host, f"cannot remove the model {self.name}", forget)
+        rest = script("ollama_remove", store=self.store, manifest=self.manifest, mark=self.mark)
+        run_or_fail(host, f"cannot remove the model {self.name}", rest, timeout=300)
