@@ -8,6 +8,9 @@ from orchestrator.resources.base import Fields, Observed, Resource
 from orchestrator.resources.files import run_or_fail
 from orchestrator.resources.observe import fields
 
+_FILES = "/etc/deployctl"
+"""Where our files lie on a host that has accounts of ours."""
+
 
 class Account(Resource):
     """A system user with a group of the same name, no password and no shell.
@@ -66,11 +69,16 @@ class Account(Resource):
         run_or_fail(host, f"cannot add the account {self.name}", script)
 
     def remove(self, host: Host, progress: Progress) -> None:
-        """Delete the user and its group. What is kept of its home becomes root's: another may get its number."""
-        name, home = quote(self.name), quote(self.home)
+        """Delete the user and its group. What is kept becomes root's: another may get its number.
+
+        That is its home, and what only its group may read among our files: the keys of a gateway.
+        """
+        name, home, ours = quote(self.name), quote(self.home), quote(_FILES)
         script = (
             "set -e; PATH=$PATH:/usr/sbin:/sbin\n"
             f"if [ -d {home} ]; then find {home} -xdev -user {name} -exec chown -h root:root {{}} +; fi\n"
+            f"if [ -d {ours} ] && getent group {name} >/dev/null; then\n"
+            f"  find {ours} -xdev -group {name} -exec chgrp -h root {{}} +\nfi\n"
             f"! id -u {name} >/dev/null 2>&1 || userdel {name}\n! getent group {name} >/dev/null || groupdel {name}\n"
         )
         run_or_fail(
