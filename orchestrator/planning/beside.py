@@ -27,7 +27,7 @@ def planned(
     """
     made = plan(host, wanted, seen)
     section = spec.for_runtime(runtime)
-    if not isinstance(section, VllmSpec) or not _cuts(made):
+    if not isinstance(section, VllmSpec) or not _cuts(made, seen):
         return made
     short = no_room(section, seen.facts, wanted)
     if short:
@@ -38,10 +38,11 @@ def planned(
     return plan(host, other.model_copy(update={"notes": (*other.notes, note)}), seen)
 
 
-def _cuts(made: Plan) -> bool:
-    """Whether a running container behind a gateway would be made anew."""
+def _cuts(made: Plan, seen: Survey) -> bool:
+    """Whether a running container behind a gateway would be made anew. One without holds the port of the gateway."""
     change = next(item for item in made.changes if item.resource.address == made.deployment.service)
-    behind = made.deployment.endpoint.gateway is not None
+    before = next((item for item in seen.manifests if item.name == made.deployment.name), None)
+    behind = all(one is not None and one.endpoint.gateway is not None for one in (before, made.deployment))
     running = change.action == "update" and change.observed.fields.get("running") is True
     return behind and running and isinstance(change.resource, Container)
 

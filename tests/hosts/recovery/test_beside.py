@@ -73,3 +73,14 @@ def test_without_room_for_two_the_plan_says_so(clean: Rig) -> None:
     plan = clean.deployctl("plan", "vllm", "--host", HOST, *clean.words["vllm"], "--cpu-kv-cache", "4000").ended(0)
     assert "replaces its container and loads its weights anew" in plan.stdout
     assert "replaced with a gap: the host has" in plan.text
+
+
+def test_an_engine_that_holds_the_public_port_makes_way_for_the_gateway_and_back(clean: Rig) -> None:
+    """It cannot go on beside the new one: as on hosts that were deployed before there was a gateway."""
+    direct = ("--expose", "direct")
+    clean.up("vllm", *direct).ended(0)
+    clean.up("vllm").ended(0)
+    assert containers(clean) == ["deployctl-vllm"] and clean.chat("vllm")
+    clean.up("vllm", *direct).ended(0)
+    assert "tiny" in clean.machine.exec("curl -fsS http://127.0.0.1:5000/v1/models")
+    assert clean.status("vllm")["drift"] == []
