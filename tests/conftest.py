@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from tests.lab import models
 from tests.lab.machines import Machine
 
 _VLLM_MIB = 6 * 1024  # what one SmolLM2 on the CPU build was measured to need, with room
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts into the background deaf to interrupts, and all that this starts would be so too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.cache

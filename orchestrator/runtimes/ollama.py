@@ -274,8 +274,9 @@ def _model(
     main = inputs.model.file(inputs.model.main_file)
     assert main is not None and main.sha256 is not None, "a GGUF always has a sha256: the Hub's, or computed"
     account = vendor.user if vendor and vendor.unit else owner.account
+    name = ollama_model_name(inputs.spec)  # also in the mark: one that goes must not take another's with it
     return OllamaModel(
-        name=ollama_model_name(inputs.spec),
+        name=name,
         api=front(inputs.spec, section).engine_url,
         binary=binary,
         modelfile=modelfile,
@@ -284,7 +285,7 @@ def _model(
         sha256=main.sha256,
         store=store,
         owner=f"{account}:{account}" if account else "",
-        mark=f"{inputs.layout.deployment_state(section.name)}/model",
+        mark=f"{inputs.layout.deployment_state(section.name)}/model-{fingerprint([name])[:8]}",
     )
 
 

@@ -32,7 +32,8 @@ BY_HAND = {
     "a file's mode": ("chmod 600 /etc/deployctl/ollama/Modelfile", "file", {"mode"}),
     "a file gone": ("rm /etc/deployctl/ollama/Modelfile", "file", {"type", "sha256", "mode", "owner", "group"}),
     "a model made anew": (
-        f"printf '{MODELFILE}' > /root/M; HOME=/root /opt/deployctl/ollama/0.33.0/bin/ollama create tiny -f /root/M; "
+        f"printf '{MODELFILE}' > /root/M; HOME=/root OLLAMA_HOST=127.0.0.1:21434 "
+        "/opt/deployctl/ollama/0.33.0/bin/ollama create tiny -f /root/M; "
         "rm -rf /root/M /root/.ollama",
         "Ollama model",
         {"modelfile"},

@@ -28,7 +28,7 @@ class Client:
         """The server's version; empty when none answers."""
         try:
             return str(go_load(self._request("GET", "/api/version").read())["version"])
-        except (OSError, HTTPException, ValueError):
+        except (OSError, HTTPException, ValueError, KeyError):  # also what is no Ollama: a gateway that wants a key
             return ""
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
