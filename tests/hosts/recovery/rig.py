@@ -29,7 +29,7 @@ _BOOKS = (
     *(f"{STATE}/audit.jsonl", f"{STATE}/deployments/*/journal.jsonl", f"{STATE}/deployments/*/manifest.json"),
     *(f"{STATE}/deployments/*/generations/*.json", "*/.ollama/id_ed25519*"),
 )
-_TIMES = ("applied_at", "seconds")
+_TIMES = ("applied_at", "seconds", "fit", "taken")  # also how much memory was free, and taken, at that moment
 _LEFT = "find /etc /opt /var/lib/deployctl /run/deployctl -name '*.part*' -o -name '*.partial' -o -name '*.owner'"
 
 

@@ -86,7 +86,8 @@ def vendor(desk: Desk) -> Iterator[Desk]:
 def upgrade(desk: Desk, version: str) -> None:
     """As the vendor's installer does it: the same files, of another version, and a restart."""
     desk.machine.exec("tar -C /usr/local -xz --no-same-owner", stdin=desk.archive(version).read_bytes())
-    desk.machine.exec(f"systemctl restart ollama.service; {LISTENS}")
+    behind = LISTENS.replace(":11434", ":21434")  # the gateway has the usual port
+    desk.machine.exec(f"systemctl restart ollama.service; {behind}")
 
 
 def test_an_upgrade_of_the_vendor_is_told_as_such(vendor: Desk) -> None:

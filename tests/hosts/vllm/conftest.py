@@ -68,9 +68,9 @@ class Box:
         return snapshots.diff(self.before, self.machine.state())
 
     def inspect(self) -> dict[str, Any]:
-        """What the machine's engine says of the container."""
-        found: list[dict[str, Any]] = json.loads(self.machine.exec(f"docker inspect {CONTAINER}"))
-        return found[0]
+        """What the machine's engine says of the one container, whichever of the two names it has."""
+        (found,) = json.loads(self.machine.exec("docker inspect $(docker ps --all --quiet)"))
+        return dict(found)
 
     def weights(self) -> str:
         """Path, inode and time of the dequantized weights: another conversion would make others."""
