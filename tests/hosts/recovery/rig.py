@@ -28,6 +28,7 @@ _ROOTS = ("/etc", "/opt", "/srv", "/home", "/root", "/usr/local", "/var/lib/depl
 _BOOKS = (
     *(f"{STATE}/audit.jsonl", f"{STATE}/deployments/*/journal.jsonl", f"{STATE}/deployments/*/manifest.json"),
     *(f"{STATE}/deployments/*/generations/*.json", "*/.ollama/id_ed25519*"),
+    *("/etc/deployctl/gateway/keys/*.caddy", f"{STATE}/gateway/caddy/*"),
 )
 _TIMES = ("applied_at", "seconds", "fit", "taken")  # also how much memory was free, and taken, at that moment
 _LEFT = "find /etc /opt /var/lib/deployctl /run/deployctl -name '*.part*' -o -name '*.partial' -o -name '*.owner'"
