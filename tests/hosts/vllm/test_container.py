@@ -175,7 +175,6 @@ def test_a_changed_option_is_shown_before_it_is_applied(box: Box, first: Run):
 
 
 def test_an_engine_that_dies_is_started_again(box: Box, first: Run):
-    seen = f"docker inspect -f '{{{{.RestartCount}}}} {{{{.State.Status}}}}' {CONTAINER}"
     asked = "docker inspect -f '{{.RestartCount}} {{.State.Status}}' " + CONTAINER
     box.machine.exec(
         f"kill -9 $(docker inspect -f '{{{{.State.Pid}}}}' {CONTAINER})\n"
