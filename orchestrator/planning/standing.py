@@ -81,7 +81,8 @@ def standing(sight: Sight) -> tuple[State, Phase | None, tuple[Remark, ...]]:
     if not service.running:
         return ("failed" if _died(service) else "stopped"), None, (_why(sight), *_open(sight))
     if sight.engine.health != 200:
-        if reached is None or service.restarts >= _KEEPS_DYING:
+        was_ready = reached is None and not service.restarts  # after a restart the log still tells of the run before
+        if was_ready or service.restarts >= _KEEPS_DYING:
             return "failed", None, (_why(sight), *_open(sight))
         return "starting", reached, (*_restarted(sight), *_open(sight))
     wrong = (*_gpu(sight), *_entrance(sight))
