@@ -260,7 +260,7 @@ def schemas() -> dict[str, str]:
 
     found = {}
     for name, kind in DOCUMENTS.items():
-        made = _opened(TypeAdapter(kind).json_schema(mode="serialization", schema_generator=Printed))
+        made: Any = _opened(TypeAdapter(kind).json_schema(mode="serialization", schema_generator=Printed))
         made["properties"]["schema"] = {"const": name}
         whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": name}
         found[schema_file(name)] = json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
@@ -272,7 +272,7 @@ def schema_file(document: str) -> str:
     return f"{document.replace('/', '-')}.json"
 
 
-def _opened(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+def _opened(value: object) -> object:
     if isinstance(value, list):
         return [_opened(item) for item in value]
     if not isinstance(value, dict):

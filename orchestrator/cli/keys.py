@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.hosts.base import Host
     from orchestrator.hosts.secret import Secret
     from orchestrator.planning.deploy import Survey
-    from orchestrator.resources.gateway_keys import GatewayKeys, Key
+    from orchestrator.resources.gateway_keys import GatewayKeys, Key, Role
 
 T = TypeVar("T")
 
@@ -61,11 +61,11 @@ def list_keys(name: str | None, **options: Any) -> int:
 @click.option("--expires", metavar="DURATION", help="When it ends: 12h, 30d [default: never].")
 @host_options
 @common_options
-def create(name: str, key: str, role: str, expires: str | None, **options: Any) -> int:
+def create(name: str, key: str, role: "Role", expires: str | None, **options: Any) -> int:
     """Make a key, and show it: the only time that it is shown unasked."""
     end = _end(expires)
     work = _Keys(options, f"create {name} {_checked(key)}")
-    return work.secret(name, lambda found, host: found.create(host, key, role, end), key)  # type: ignore[arg-type]
+    return work.secret(name, lambda found, host: found.create(host, key, role, end), key)
 
 
 @keys.command(epilog=_examples("show vllm", "show vllm alice --host gpu01"))
@@ -231,8 +231,8 @@ class _Keys:
         finally:
             for host in hosts:
                 host.close()
-        values = [outcome.value for outcome in outcomes if outcome.error is None]
-        return values, [outcome.error for outcome in outcomes if outcome.error is not None]  # type: ignore[return-value]
+        values = [outcome.value for outcome in outcomes if outcome.value is not None]
+        return values, [outcome.error for outcome in outcomes if outcome.error is not None]
 
     def _end(self, rows: "list[KnownKey]", failures: list[DeployError]) -> int:
         from orchestrator.cli.session import error_document, worst

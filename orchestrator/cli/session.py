@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SUDO_PASSWORD = "DEPLOYCTL_SUDO_PASSWORD"  # noqa: S105  (the name of a variable)
+SUDO_VARIABLE = "DEPLOYCTL_SUDO_PASSWORD"
 
 _WORST_FIRST = (
     ExitStatus.INTERRUPTED,
@@ -129,7 +129,7 @@ class Session:
     def _sudo_password(self) -> "Secret | None":
         from orchestrator.hosts.secret import Secret
 
-        value = os.environ.get(SUDO_PASSWORD)
+        value = os.environ.get(SUDO_VARIABLE)
         if not value and self.options.get("ask_sudo_password"):
             value = click.prompt("sudo password", hide_input=True, err=True)
         return Secret(value) if value else None

@@ -16,7 +16,7 @@ from orchestrator.resources.base import Difference
 
 Exposure = Literal["direct", "gateway", "tls", "loopback"]
 
-NOTHING = "–"  # noqa: RUF001  (a dash for the eye)
+NOTHING = "\N{EN DASH}"
 """Stands for what is not known, or is not to be known of this engine."""
 
 _GIB = 1 << 30

@@ -2,7 +2,7 @@
 
 from orchestrator.facts.gather import gather
 from orchestrator.facts.layout import Layout, Scope
-from orchestrator.facts.model import Facts, Gpu, GpuProcess, Listener, MigInstance, Python, VendorOllama
+from orchestrator.facts.model import Facts, Gpu, GpuProcess, Listener, MigInstance, Python, VendorOllama, everywhere
 
 __all__ = [
     "Facts",
@@ -14,5 +14,6 @@ __all__ = [
     "Python",
     "Scope",
     "VendorOllama",
+    "everywhere",
     "gather",
 ]

@@ -1,5 +1,6 @@
 """The values that are known of a host. Sizes are bytes unless the name says MiB."""
 
+from ipaddress import ip_address
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -127,8 +128,15 @@ class Facts(_Fact):
 
     def listening(self, address: str, port: int) -> bool:
         """Whether somebody already listens where ``address:port`` would be bound."""
-        wild = {"0.0.0.0", "::", "*"}  # noqa: S104  (read, not bound)
         return any(
-            item.port == port and (item.address in wild or address in wild or item.address == address)
+            item.port == port and (everywhere(item.address) or everywhere(address) or item.address == address)
             for item in self.listeners
         )
+
+
+def everywhere(address: str) -> bool:
+    """Whether who listens there listens at all addresses of the machine."""
+    try:
+        return ip_address(address).is_unspecified
+    except ValueError:
+        return address == "*"  # as ss writes it

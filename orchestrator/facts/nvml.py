@@ -1,7 +1,7 @@
 """The GPUs of this very machine, asked of the driver's library (NVML) without a program in between."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.facts.model import Gpu, GpuProcess, MigInstance
 
@@ -70,7 +70,7 @@ class _Card:
         )
 
 
-def _memory(handle: Any) -> tuple[int, int, int]:  # noqa: ANN401  (the library's own)
+def _memory(handle: object) -> tuple[int, int, int]:
     """Total, used and free MiB. Used is without what the driver reserves, where the driver can tell them apart."""
     import pynvml
 
@@ -86,7 +86,7 @@ def _mib(size: int) -> int:
     return -(-size // _MIB)
 
 
-def _instances(handle: Any) -> tuple[MigInstance, ...]:  # noqa: ANN401
+def _instances(handle: object) -> tuple[MigInstance, ...]:
     import pynvml
 
     found = []
@@ -109,7 +109,7 @@ def _instances(handle: Any) -> tuple[MigInstance, ...]:  # noqa: ANN401
     return tuple(found)
 
 
-def _processes(handle: Any) -> tuple[GpuProcess, ...]:  # noqa: ANN401
+def _processes(handle: object) -> tuple[GpuProcess, ...]:
     """Those that compute and those that draw; one that does both is in both lists."""
     import pynvml
 
@@ -125,13 +125,13 @@ def _processes(handle: Any) -> tuple[GpuProcess, ...]:  # noqa: ANN401
     )
 
 
-def _switch(ask: Callable[..., list[int]], handle: Any) -> bool | None:  # noqa: ANN401
+def _switch(ask: Callable[..., list[int]], handle: object) -> bool | None:
     """Whether something is on now; None where the card has no such thing. The second answer is for after a reboot."""
     state = _told(ask, handle)
     return None if state is None else bool(state[0])
 
 
-def _told(ask: Callable[..., T], *about: Any) -> T | None:  # noqa: ANN401
+def _told(ask: Callable[..., T], *about: object) -> T | None:
     """An answer, or None where card or driver have none."""
     import pynvml
 

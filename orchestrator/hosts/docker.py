@@ -28,6 +28,7 @@ from orchestrator.hosts.base import Host
 
 if TYPE_CHECKING:
     import paramiko
+    from urllib3._base_connection import BaseHTTPConnection
 
 DIAL = "exec docker system dial-stdio"
 
@@ -62,7 +63,7 @@ class _Pool(sshconn.SSHConnectionPool):
     def _new_conn(self) -> _Connection:
         return _Connection(self._dial)
 
-    def _get_conn(self, timeout: Any = None) -> Any:  # noqa: ANN401 (as the SDK has it)
+    def _get_conn(self, timeout: float | None = None) -> "BaseHTTPConnection":
         """A kept line whose far end has hung up (engine restarted, connection lost) is dialled anew."""
         connection = super()._get_conn(timeout)
         line = getattr(connection, "sock", None)

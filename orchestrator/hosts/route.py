@@ -78,7 +78,7 @@ class _Strict:
         if (key.get_name(), key.get_base64()) not in map(known_hosts.key_of, self._known):
             raise HostKeyError(key, self._known)
 
-    def transport(self, sock: Any, **options: Any) -> "paramiko.Transport":  # noqa: ANN401 (paramiko's factory)
+    def transport(self, sock: Any, **options: Any) -> "paramiko.Transport":  # noqa: ANN401  (as paramiko calls it)
         """A transport that asks first for a key of a type that is known."""
         import paramiko
 

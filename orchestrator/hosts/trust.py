@@ -4,7 +4,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import RefusedError, UnreachableError
 from orchestrator.hosts import known_hosts as files
@@ -12,6 +12,7 @@ from orchestrator.hosts.base import quote
 from orchestrator.hosts.route import Entry, Route, explain, host_key_name
 
 if TYPE_CHECKING:
+    import paramiko
     from fabric import Connection
 
 _TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
@@ -132,7 +133,8 @@ def _shown_keys(entry: Entry, connection: "Connection", name: str, timeout: floa
     return keys
 
 
-def _socket_to(connection: "Connection", timeout: float) -> Any:  # noqa: ANN401 (a socket, a channel or a process)
+def _socket_to(connection: "Connection", timeout: float) -> "socket.socket | paramiko.Channel":
     if connection.gateway:
-        return connection.open_gateway()
+        channel: paramiko.Channel = connection.open_gateway()
+        return channel
     return socket.create_connection((connection.host, connection.port), timeout)

@@ -107,8 +107,8 @@ class HubClient:
 
     def _ask(self, asked: Asked, question: Callable[[], T]) -> T:
         """Ask, with retries where they help, and turn whatever goes wrong into what the user can do about it."""
-        from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]  # httpx's in
-        from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt  # 1.x, httpx2's in 2.x
+        from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]  # httpx's
+        from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
         def pause(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.errors import DeployError
 from orchestrator.hosts.base import Host, quote
@@ -80,8 +80,8 @@ class Image(Resource):
             progress.task(f"load {self.reference}", total=size, unit="bytes") as task,
             path.open("rb") as source,
         ):
-            # the SDK is untyped here; it sends any iterable of bytes as it comes
-            for event in client.api.load_image(_Counted(source, task)):  # type: ignore[no-untyped-call]
+            counted = _Counted(source, task)  # the SDK sends whatever can be read, as it comes
+            for event in client.api.load_image(counted):  # type: ignore[no-untyped-call]  # the SDK has no types here
                 if "error" in event:
                     raise DockerException(f"{path}: {event['error']}")
         try:
@@ -132,13 +132,13 @@ def follow_pull(events: Iterable[dict[str, Any]], task: Task) -> None:
 class _Counted:
     """A file whose reading is reported."""
 
-    def __init__(self, source: Any, task: Task) -> None:  # noqa: ANN401  (a binary file of any kind)
+    def __init__(self, source: IO[bytes], task: Task) -> None:
         self._source = source
         self._task = task
         self._done = 0
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._source.read(size)
+        data = self._source.read(size)
         self._done += len(data)
         self._task.update(self._done)
         return data

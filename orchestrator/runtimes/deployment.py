@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from orchestrator.facts import Facts, Layout
+from orchestrator.facts import Facts, Layout, everywhere
 from orchestrator.fit.decided import Decided
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.models.resolved import ResolvedFiles, ResolvedModel
@@ -104,17 +104,14 @@ def fingerprint(parts: Iterable[object]) -> str:
 
 def loopback_url(bind: str, port: int) -> str:
     """The base URL at which a host reaches its own engine that listens on ``bind``."""
-    if bind in ("0.0.0.0", "localhost"):  # noqa: S104  (compared, not bound)
-        bind = "127.0.0.1"
-    elif bind == "::":
-        bind = "::1"
+    if everywhere(bind) or bind == "localhost":
+        bind = "::1" if ":" in bind else "127.0.0.1"
     return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
 
 
 def client_url(bind: str, port: int, facts: Facts) -> str:
     """The ``/v1`` URL for clients: an engine that listens everywhere is named by the host's own address."""
-    everywhere = bind in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
-    return f"{loopback_url(facts.address if everywhere and facts.address else bind, port)}/v1"
+    return f"{loopback_url(facts.address if everywhere(bind) and facts.address else bind, port)}/v1"
 
 
 def is_loopback(bind: str) -> bool:

@@ -7,6 +7,7 @@ directories. What is a deployment's own is a site (its public port) and its keys
 import re
 
 from orchestrator.errors import RefusedError
+from orchestrator.facts import everywhere
 from orchestrator.health.endpoint import Gateway
 from orchestrator.resources.account import Account
 from orchestrator.resources.files import Directory
@@ -157,7 +158,7 @@ class GatewayFor:
         bind, address, own = self.front.bind, self.inputs.facts.address, self.inputs.facts.hostname.lower()
         numbers = ["127.0.0.1", "[::1]"]
         numbers += [address] if self.front.open and address else []
-        numbers += [bind] if bind not in ("0.0.0.0", "::", "localhost") else []  # noqa: S104  (compared, not bound)
+        numbers += [] if everywhere(bind) or bind == "localhost" else [bind]
         bracketed = (f"[{item}]" if ":" in item and not item.startswith("[") else item for item in numbers)
         named = [own] if self.front.open and re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?", own) else []
         return list(dict.fromkeys((*self.section.domains, *named, "localhost", *bracketed)))
