@@ -36,6 +36,13 @@ class Taken(BaseModel):
             return 0.0
         return round(100 * max(0, self.size_bytes - self.vram_bytes) / self.size_bytes, 1)
 
+    @property
+    def on_cpu(self) -> str:
+        """What is to be said where a part of an Ollama model runs on the CPU; else empty."""
+        if self.cpu_percent < 1:
+            return ""
+        return f"{self.cpu_percent:.0f} % of the model runs on the CPU, slowly: it did not all find room on the GPU"
+
 
 def of_log(log: str) -> Taken | None:
     """What vLLM's log tells of its last start; None when nothing."""

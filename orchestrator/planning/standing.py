@@ -153,10 +153,11 @@ def _gpu(sight: Sight) -> tuple[Remark, ...]:
         return (Remark(what=f"the GPU is gone: {sight.gpu_problem}", remedy=remedy),)
     if loaded is not None and loaded.size_bytes and not loaded.vram_bytes:
         return (_on_cpu(sight),)
-    share = taken.cpu_percent if (taken := loaded or sight.manifest.taken) else 0.0
-    if share >= 1:
-        what = f"{share:.0f} % of the model runs on the CPU, slowly: it did not all find room on the GPU"
-        return (Remark(what=what, remedy=f"deployctl fit names what would make room; then deployctl up {name}"),)
+    taken = loaded or sight.manifest.taken
+    if taken is not None and taken.on_cpu:
+        return (
+            Remark(what=taken.on_cpu, remedy=f"deployctl fit names what would make room; then deployctl up {name}"),
+        )
     at_work = loaded is not None or sight.manifest.runtime == "vllm"
     if on == () and at_work:
         remedy = f"see nvidia-smi on the host; deployctl down {name} and deployctl up start it anew"

@@ -51,12 +51,9 @@ def spilled(fit: Decided | None, taken: Taken | None) -> str:
     """A warning where part of an Ollama model that was meant for a GPU runs on the CPU; else empty."""
     estimate = fit.estimate if fit else None
     meant = bool(_gpus(estimate)) if estimate else bool(taken and taken.vram_bytes)
-    if taken is None or not meant or taken.cpu_percent < 1:
+    if taken is None or not meant or not taken.on_cpu:
         return ""
-    return (
-        f"{taken.cpu_percent:.0f} % of the model runs on the CPU, slowly: it did not all find room on the GPU; "
-        "`deployctl fit` names what would make room"
-    )
+    return f"{taken.on_cpu}; `deployctl fit` names what would make room"
 
 
 def compared(fit: Decided | None, taken: Taken | None) -> str:

@@ -31,7 +31,6 @@ __all__ = [
     "TokenIds",
     "VllmSpec",
     "engine_port",
-    "listening",
     "model_for",
     "ollama_model_name",
     "served_name",
@@ -103,7 +102,7 @@ class Spec(Section):
         if self.ollama and self.vllm:
             if self.vllm.name == self.ollama.name:
                 raise contradiction(("vllm", "name"), self.vllm.name, "another name than ollama's")
-            if any(_collide(one, other) for one in listening(self.vllm) for other in listening(self.ollama)):
+            if any(_collide(one, other) for one in _listening(self.vllm) for other in _listening(self.ollama)):
                 raise contradiction(("vllm", "port"), self.vllm.port, "another port than ollama's")
         return self
 
@@ -178,7 +177,7 @@ def engine_port(section: OllamaSpec | VllmSpec) -> int:
     return section.port + _APART if section.port + _APART <= 65535 else section.port - _APART
 
 
-def listening(section: OllamaSpec | VllmSpec) -> tuple[tuple[str, int], ...]:
+def _listening(section: OllamaSpec | VllmSpec) -> tuple[tuple[str, int], ...]:
     """The addresses and ports that a runtime takes: its clients' and, behind a gateway, the engine's."""
     public = (section.bind, section.port)
     return (public,) if section.expose == "direct" else (public, ("127.0.0.1", engine_port(section)))
