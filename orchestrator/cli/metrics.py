@@ -82,8 +82,9 @@ def _targets(session: "Session", host: "Host", *, beside: bool) -> "tuple[list[T
         url = reached_at(manifest.endpoint, beside=beside)
         if url is None:
             unseen.append(
-                f"{manifest.name} on {host.name} listens on its own loopback only and is left out: "
-                f"run Prometheus there (--on {host.name}), or put a gateway in front of it"
+                f"{manifest.name} on {host.name} lets nobody in from elsewhere without a key, and is left out: "
+                f"run Prometheus there (--on {host.name}), or give it a job with a key of the role metrics "
+                f"(deployctl keys create {manifest.name} prometheus --role metrics)"
             )
             continue
         gpu = bool(seen.facts.gpus or seen.facts.gpu_problem)

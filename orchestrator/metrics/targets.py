@@ -39,10 +39,15 @@ class Target(BaseModel):
 
 
 def reached_at(endpoint: Endpoint, *, beside: bool) -> str | None:
-    """The base URL for a Prometheus ``beside`` the engine, or elsewhere; None where that one cannot reach it."""
+    """The base URL for a Prometheus ``beside`` the engine, or elsewhere; None where that one does not get in.
+
+    A gateway answers nobody without a key, and none is written into files that people pass on.
+    """
     if beside:
         return endpoint.probe_url
     base = endpoint.url.removesuffix("/v1")
+    if endpoint.gateway is not None:
+        return None
     return None if _loopback(urlsplit(base).hostname or "") else base
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.health.endpoint import Endpoint
+from orchestrator.health.endpoint import Endpoint, Gateway
 from orchestrator.metrics.render import ALERTS, BLACKBOX, DASHBOARD, PROMETHEUS, alerts, files, panels
 from orchestrator.metrics.targets import Target, reached_at
 from orchestrator.templating.engine import Renderer
@@ -84,6 +84,16 @@ def test_blackbox_exporter_is_asked_where_it_is() -> None:
 )
 def test_a_loopback_is_reached_from_beside_only(url: str, beside: bool, found: str | None) -> None:
     endpoint = Endpoint(runtime="vllm", url=url, probe_url="http://127.0.0.1:5000", model="m")
+    assert reached_at(endpoint, beside=beside) == found
+
+
+@pytest.mark.parametrize(("beside", "found"), [(True, "http://127.0.0.1:15000"), (False, None)])
+def test_behind_a_gateway_only_a_prometheus_beside_the_engine_gets_in(beside: bool, found: str | None) -> None:
+    gateway = Gateway(url="https://llm.example.org:5000", connect="127.0.0.1:5000", keys="/etc/deployctl/k")
+    url = "https://llm.example.org:5000/v1"
+    endpoint = Endpoint(
+        runtime="vllm", url=url, probe_url="http://127.0.0.1:15000", gateway=gateway, open=True, model="m"
+    )
     assert reached_at(endpoint, beside=beside) == found
 
 
