@@ -29,7 +29,7 @@ def _port(seen: Examination, wanted: Wanted, runtime: str, manifests: dict[str, 
     title = {"ollama": "Ollama", "vllm": "vLLM"}[runtime]
     if not facts.listening("127.0.0.1" if bind == "localhost" else bind, port):
         return ok("ports", f"{port} is free, for {title}")
-    mine = [item.name for item in manifests.values() if item.endpoint.probe_url.endswith(f":{port}")]
+    mine = [item.name for item in manifests.values() if port in item.endpoint.ports]
     if mine:
         return ok("ports", f"{port} is the deployment {mine[0]}'s")
     holder = next((item for item in seen.holders if item.port == port), None)

@@ -58,3 +58,9 @@ class Endpoint(BaseModel):
     def exposed(self) -> bool:
         """Whether other machines can reach the engine itself: asked for, and still worth a warning."""
         return self.open and self.gateway is None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port of the deployment on its host: the engine's, and the gateway's."""
+        places = [self.probe_url, *([self.gateway.connect] if self.gateway else [])]
+        return tuple(dict.fromkeys(int(place.rpartition(":")[2]) for place in places))

@@ -43,12 +43,6 @@ class Leak(BaseModel):
         return f"{port} answers {self.key} on {address} ({self.status}, asked from {self.seen_from})"
 
 
-def ports(endpoint: Endpoint) -> tuple[int, ...]:
-    """Every port of a deployment: the engine's, and the gateway's."""
-    places = [endpoint.probe_url, *([endpoint.gateway.connect] if endpoint.gateway else [])]
-    return tuple(dict.fromkeys(int(place.rpartition(":")[2]) for place in places))
-
-
 class Seen(BaseModel):
     """What the host saw when it asked itself. Statuses are HTTP's, 0 where nothing answered."""
 
@@ -83,7 +77,7 @@ def script(endpoint: Endpoint, tries: int) -> str:
         "url": f"{endpoint.gateway.url}/v1/models" if endpoint.gateway else "",
         "connect": f"::{endpoint.gateway.connect}" if endpoint.gateway else "",
         "keys": endpoint.gateway.keys if endpoint.gateway else "",
-        "ports": " ".join(str(port) for port in ports(endpoint)),
+        "ports": " ".join(str(port) for port in endpoint.ports),
         "paths": " ".join(_PATHS[endpoint.runtime]),
         "wrong": WRONG_KEY,
         "tries": str(tries),
@@ -110,7 +104,7 @@ _SCRIPT = files(__package__).joinpath("entrance.sh").read_text(encoding="utf-8")
 
 def from_here(controller: Host, addresses: Iterable[str], endpoint: Endpoint) -> tuple[Leak, ...]:
     """Ask the host at these addresses, from the controller: all at once. Loopback is no way to another machine."""
-    places = [f"{_bracketed(address)}:{port}" for address in addresses if _outside(address) for port in ports(endpoint)]
+    places = [f"{_bracketed(address)}:{port}" for address in addresses if _outside(address) for port in endpoint.ports]
     asked = [(place, scheme, key) for place in places for scheme in ("http", "https") for key in ("", WRONG_KEY)]
     if not asked:
         return ()

@@ -101,7 +101,7 @@ def want(
         renderer=Renderer(templates),
     )
     wanted = {"ollama": ollama.wanted, "vllm": vllm.wanted}[runtime]
-    return wanted(inputs, _ports(running) if running else [])
+    return wanted(inputs, running.endpoint.ports if running else ())
 
 
 def _check_archive(spec: Spec, runtime: str, host: str) -> None:
@@ -144,10 +144,3 @@ def _vendor_before(mine: Manifest | None, facts: Facts) -> tuple[bool, bool] | N
             return entry.resource.was_active, entry.resource.was_enabled
     vendor = facts.vendor_ollama
     return (vendor.active, vendor.enabled) if vendor and vendor.unit else None
-
-
-def _ports(manifest: Manifest) -> list[int]:
-    """The ports that a deployment holds as it is applied."""
-    endpoint = manifest.endpoint
-    places = [endpoint.probe_url, *([endpoint.gateway.connect] if endpoint.gateway else [])]
-    return [int(place.rpartition(":")[2]) for place in places]

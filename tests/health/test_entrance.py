@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.health import entrance
 from orchestrator.health.endpoint import Endpoint, Gateway
 from orchestrator.health.format import lines
 from orchestrator.health.ladder import check
@@ -103,4 +102,4 @@ def test_places_that_are_none_are_no_endpoint() -> None:
     for place in ("127.0.0.1", "", "http://127.0.0.1:5000", "127.0.0.1:5000/", "127.0.0.1:x", "127.0.0.1:5000\n"):
         with pytest.raises(ValueError, match="connect"):
             Gateway(url="http://127.0.0.1:5000", connect=place, keys="/k")
-    assert entrance.ports(behind("/k")) == (15000, 5000)
+    assert behind("/k").ports == (15000, 5000)

@@ -1,7 +1,7 @@
 """One sweep for every secret of a whole working day: it is where it has to be, and nowhere else.
 
-The secrets: the Hub's token, the password of sudo, the private key of SSH, and the key that vLLM makes for itself. The
-places: all that is printed, every file of the controller's home, every process of the machine while it happens, and
+The secrets: the Hub's token, the password of sudo, the private key of SSH, a key of the gateway, and the one that vLLM
+has for itself where it is reached without a gateway. The places: all that is printed, every file of the controller's home, every process of the machine while it happens, and
 afterwards all of its files, its journal, and what its Docker Engine tells.
 """
 
@@ -20,7 +20,7 @@ from tests.doubles.gguf import write_gguf
 from tests.doubles.hub import FakeHub
 from tests.doubles.ollama.archive import make_archive
 from tests.hosts.recovery import fake_vllm
-from tests.hosts.support import Controller
+from tests.hosts.support import Controller, key_of
 from tests.lab.images import OPW_PASSWORD, VLLM_VERSION
 from tests.lab.machines import Machine
 
@@ -30,6 +30,7 @@ HOST = "office"
 TOKEN = "hf_canaryOfTheSweep0123456789abcd"
 REPO, FILE = "org/tiny-GGUF", "tiny-Q4_K_M.gguf"
 KEY = "/etc/deployctl/vllm/api-key"
+GATEWAY_KEYS = "/etc/deployctl/gateway/keys/ollama.caddy"
 PLACES = "/etc/deployctl /var/lib/deployctl /opt/deployctl /etc/systemd/system"
 
 SECRETS = "/run/sweep/secrets"
@@ -110,13 +111,14 @@ def test_no_secret_is_anywhere_but_where_it_has_to_be(
     archive = make_archive(tmp_path / "ollama.tgz", format="tgz").path
     ollama = ("ollama", "--host", HOST, "--archive", archive, "--model", f"hf:{REPO}:Q4_K_M")
     image = ("--image", fake_vllm.TAG, "--image-archive", fake_vllm.archive(), "--engine-version", VLLM_VERSION)
-    small = ("--max-model-len", "2048", "--cpu-kv-cache", "1", "--served-name", "tiny", "--bind", "0.0.0.0")
-    vllm = ("vllm", "--host", HOST, "--device", "cpu", "--model", tmp_path / "model", *image, *small)
+    small = ("--max-model-len", "2048", "--cpu-kv-cache", "1", "--served-name", "tiny")
+    direct = ("--expose", "direct", "--bind", "0.0.0.0")
+    vllm = ("vllm", "--host", HOST, "--device", "cpu", "--model", tmp_path / "model", *image, *small, *direct)
     private = machine.key.read_text().splitlines()[2]
     brought = [TOKEN, OPW_PASSWORD, private]
 
     with watched(machine, brought) as told:
-        deployctl("up", *ollama, "--yes", "--verbose").ended(0)
+        first = deployctl("up", *ollama, "--yes", "--verbose").ended(0)
         assert processes_here(brought) == []
         deployctl("plan", *vllm, "--out", out / "saved.json").ended(0)
         deployctl("apply", out / "saved.json", "--yes", "--json").ended(0)
@@ -124,7 +126,8 @@ def test_no_secret_is_anywhere_but_where_it_has_to_be(
     assert int(told[-1].split()[1]) > 5 and told[:-1] == []
     assert f"Bearer {TOKEN}" in {record.authorization for record in hub.downloads()}, "the token was never used"
 
-    key = machine.exec(f"cat {KEY}")
+    key, front = machine.exec(f"cat {KEY}"), key_of(machine, "ollama")
+    assert first.stdout.count(front) == 1, "the key is shown once, to whoever made it"
     for words in (("status",), ("status", "--json"), ("history", "vllm", "--json")):
         deployctl(*words, "--host", HOST).ended(0)
     for runtime in ("vllm", "ollama"):
@@ -134,12 +137,14 @@ def test_no_secret_is_anywhere_but_where_it_has_to_be(
 
     secrets = [*brought, key]
     assert [run.words for run in deployctl.runs if any(secret in run.text for secret in secrets)] == []
+    assert [run for run in deployctl.runs if front in run.text] == [first]
+    secrets.append(front)
     kept = [path for path in deployctl.home.rglob("*") if path.is_file()]
     assert any(path.is_relative_to(out / "files") for path in kept)
     shown = [path for path in kept if any(secret.encode() in path.read_bytes() for secret in secrets)]
     assert shown == []
 
-    assert holders(machine, secrets) == [KEY, f"{KEY}.yaml"]
+    assert holders(machine, secrets) == [GATEWAY_KEYS, KEY, f"{KEY}.yaml"]
     assert holders(machine, brought) == []
     assert machine.exec(f"stat -c '%a %U:%G' {KEY} {KEY}.yaml").splitlines() == ["640 root:root"] * 2
     loose = machine.exec(f"find {PLACES} '(' -perm /o+w -o -perm /g+w -o -perm /6000 ')' ! -type l")

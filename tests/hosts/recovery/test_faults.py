@@ -49,16 +49,22 @@ def test_killed_in_an_update(clean: Rig, runtime: str, told: Callable[[Matrix], 
     told(Matrix(clean, runtime, prepare, CHANGE[runtime], serving=True))
 
 
-def test_killed_between_the_old_container_and_the_new(clean: Rig):
-    """Docker has no update: for a moment there is none. The next run makes it."""
-    rig, change = clean, CHANGE["vllm"]
-    rig.up("vllm").ended(0)
+@pytest.mark.parametrize(
+    ("way_in", "left"),
+    [((), ["created", "running"]), (("--expose", "direct"), ["created"])],
+    ids=["the old one serves on behind the gateway", "without a gateway for a moment there is none"],
+)
+def test_killed_between_the_old_container_and_the_new(clean: Rig, way_in: tuple[str, ...], left: list[str]):
+    rig, change = clean, (*CHANGE["vllm"], *way_in)
+    rig.up("vllm", *way_in).ended(0)
     rig.up("vllm", *change).ended(0)
     undisturbed = rig.end()
     rig.down()
-    rig.up("vllm").ended(0)
+    rig.up("vllm", *way_in).ended(0)
     rig.killed("created", 0, "vllm", *change)
-    assert rig.machine.exec("docker ps --all --format '{{.State}}'").split() == ["created"]
+    assert sorted(rig.machine.exec("docker ps --all --format '{{.State}}'").split()) == left
     assert rig.status("vllm")["state"] == "unfinished"
+    assert way_in or rig.answers("vllm"), "the old engine goes on"
     rig.up("vllm", *change).ended(0)
-    assert undisturbed.differences(rig.end()) == [] and rig.answers("vllm")
+    assert undisturbed.differences(rig.end()) == []
+    assert way_in or rig.answers("vllm")

@@ -89,7 +89,7 @@ def test_an_image_that_cannot_be_had_is_explained_and_down_clears_away(box: Box)
 
 @pytest.mark.provokes("context-over-model-limit")
 def test_a_context_beyond_the_model_is_diagnosed(box: Box):
-    run = box.up("--max-model-len", "999999")
+    run = box.up("--max-model-len", "999999", "--force")  # else it is refused before
     assert run.exit == 5, run
     (deployment,) = run.json()["deployments"]
     health = deployment["health"]
