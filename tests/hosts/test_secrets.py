@@ -1,8 +1,9 @@
 """One sweep for every secret of a whole working day: it is where it has to be, and nowhere else.
 
 The secrets: the Hub's token, the password of sudo, the private key of SSH, a key of the gateway, and the one that vLLM
-has for itself where it is reached without a gateway. The places: all that is printed, every file of the controller's home, every process of the machine while it happens, and
-afterwards all of its files, its journal, and what its Docker Engine tells.
+has for itself where it is reached without a gateway. The places: all that is printed, every file of the controller's
+home, every process of the machine while it happens, and afterwards all of its files, its journal, and what its Docker
+Engine tells.
 """
 
 from __future__ import annotations

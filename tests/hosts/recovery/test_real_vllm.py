@@ -48,7 +48,7 @@ def test_a_context_that_it_refuses_is_returned_from(machine: Machine, up: tuple[
     """It dies at its start, at the end of its log and with exit status 0; what served before serves again."""
     deployctl, words = up
     deployctl(*words, timeout_s=580).ended(0)
-    run = deployctl(*words, "--max-model-len", "999999", timeout_s=580).ended(5)
+    run = deployctl(*words, "--max-model-len", "999999", "--force", timeout_s=580).ended(5)
     (deployment,) = run.json()["deployments"]
     assert (deployment["health"]["healthy"], deployment["returned"]["health"]["healthy"]) == (False, True)
     assert "--max-model-len 8192" in deployment["health"]["diagnosis"]["remedy"]
