@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.support import Controller
+from tests.hosts.support import Controller, ask
 from tests.lab.images import VLLM_VERSION
 from tests.lab.lab import VLLM_IN_MACHINES
 from tests.lab.machines import Machine
@@ -53,9 +53,8 @@ def test_a_context_that_it_refuses_is_returned_from(machine: Machine, up: tuple[
     assert (deployment["health"]["healthy"], deployment["returned"]["health"]["healthy"]) == (False, True)
     assert "--max-model-len 8192" in deployment["health"]["diagnosis"]["remedy"]
     assert "returning to generation 1" in run.stderr
-    body = json.dumps({"model": "smol", "messages": [{"role": "user", "content": "What is the capital of France?"}]})
-    url = "http://127.0.0.1:5007/v1/chat/completions"
-    answer = machine.exec(f"curl -fsS {url} -H 'Content-Type: application/json' -d @-", stdin=body)
+    body = {"model": "smol", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    answer = ask(machine, "http://127.0.0.1:5007/v1/chat/completions", body, name="killed")
     assert "Paris" in answer, answer
     (shown,) = deployctl("status", "--host", machine.name, "--json").ended(0).json()["deployments"]
     assert (shown["state"], shown["drift"], shown["generation"]) == ("serving", [], 3)
