@@ -50,7 +50,8 @@ class LocalHeld:
     """One on this machine."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", before: bytes, timeout: float) -> None:
-        self._process, self._timeout, self._released = process, timeout, False
+        self._process, self._timeout = process, timeout
+        self._released = self._deaf = False
         assert process.stdin and process.stdout
         self._stdin, self._stdout = process.stdin, process.stdout
         self._answers = _Answers(self._receive)
@@ -67,20 +68,21 @@ class LocalHeld:
 
     def beat(self) -> bool:
         """Send it one byte; see ``Held.beat``."""
-        return self._process.poll() is None and self._send(b".")
+        return not self.ended and self._send(b".")
 
     @property
     def ended(self) -> bool:
-        """Whether it is gone, and nobody released it."""
-        return not self._released and self._process.poll() is not None
+        """Whether it is gone or hears nothing any more (its pipe breaks before it can be waited for), and nobody
+        released it."""
+        return not self._released and (self._deaf or self._process.poll() is not None)
 
     def _send(self, data: bytes) -> bool:
         try:
             self._stdin.write(data)
             self._stdin.flush()
         except (OSError, ValueError):  # gone, or released meanwhile
-            return False
-        return True
+            self._deaf = True
+        return not self._deaf
 
     def release(self) -> None:
         """End it; see ``Held.release``."""

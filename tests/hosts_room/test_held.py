@@ -1,9 +1,12 @@
 """Scripts that are held: the lock, and what comes with it; and several questions in one."""
 
+import subprocess
+
 import pytest
 
 from orchestrator.errors import UnreachableError
 from orchestrator.hosts.base import Host
+from orchestrator.hosts.held import LocalHeld, check_held
 from orchestrator.hosts.local import LocalHost
 from orchestrator.hosts.together import together
 
@@ -41,6 +44,20 @@ def test_nothing_goes_on_that_relied_on_it(host: Host) -> None:
     with pytest.raises(UnreachableError, match="lost its hold"):
         host.run("touch /tmp/never")
     held.release()
+
+
+def test_one_that_hears_nothing_any_more_is_lost_before_it_is_gone() -> None:
+    deaf = ["sh", "-c", "exec <&-; echo deaf; exec sleep 60"]
+    process = subprocess.Popen(deaf, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    held = LocalHeld(process, b"", timeout=20)
+    try:
+        assert held.answer("deaf") == "deaf\n"
+        assert not held.beat()
+        with pytest.raises(UnreachableError, match="lost its hold"):
+            check_held("here", [held])
+    finally:
+        process.kill()
+        held.abandon()
 
 
 def test_several_questions_are_answered_apart(host: Host) -> None:
