@@ -45,6 +45,15 @@ for item in host.data.files:
         mode=item["mode"].lstrip("0"),
     )
 
+for item in host.data.kept:
+    files.file(
+        name=f"file {item['path']}",
+        path=item["path"],
+        user=item["owner"],
+        group=item["group"],
+        mode=item["mode"].lstrip("0"),
+    )
+
 for item in host.data.sizes:
     seen = host.get_fact(File, item["path"])
     require(bool(seen) and seen["size"] == item["size"], item["path"])

@@ -27,7 +27,7 @@ def read_state(machine: Machine, name: str, folder: Path) -> dict[str, list[dict
     return state
 
 
-_KINDS = ("accounts", "directories", "files", "sizes", "digests", "units", "images", "containers")
+_KINDS = ("accounts", "directories", "files", "kept", "sizes", "digests", "units", "images", "containers")
 _Found = list[tuple[str, dict[str, Any]]]
 
 
@@ -55,6 +55,15 @@ def _file(machine: Machine, resource: dict[str, Any], folder: Path) -> _Found:
     source = folder / resource["path"].strip("/").replace("/", "_")
     source.write_text(resource["content"])
     return [("files", {**_owned(resource), "source": str(source)})]
+
+
+def _kept(machine: Machine, resource: dict[str, Any], folder: Path) -> _Found:
+    """A file that is made once: what is in it is nobody's to assert."""
+    return [("kept", _owned(resource))]
+
+
+def _program(machine: Machine, resource: dict[str, Any], folder: Path) -> _Found:
+    return [("sizes", _size(machine, resource["path"]))]
 
 
 def _release(machine: Machine, resource: dict[str, Any], folder: Path) -> _Found:
@@ -102,6 +111,9 @@ _READERS = {
     "directory": _directory,
     "file": _file,
     "unit-file": _file,
+    "gateway-site": _file,
+    "gateway-keys": _kept,
+    "program": _program,
     "release": _release,
     "model-files": _model_files,
     "ollama-model": _ollama_model,
