@@ -10,6 +10,8 @@ from orchestrator.cli.options import common_options, host_options
 from orchestrator.errors import DeployError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.cli.doctor_documents import AuditDocument, AuditedDeployment, DoctorDocument
     from orchestrator.cli.session import Session
     from orchestrator.doctor.audit import Audited
@@ -83,7 +85,7 @@ def _examine(session: "Session", runtime: str | None, entries: "tuple[HostEntry,
                 from_host = any(source.name == "hub" and source.status for source in seen.sources)
                 reached = from_host if host.is_local else here[want.hub].result()
                 want = want.model_copy(update={"reached_from_here": reached})
-            return seen, check(seen, want)
+            return seen, (*check(seen, want), *_entrances(session, host, seen))
 
         outcomes = session.on_each(hosts, look)
     examined = [(outcome.host.name, *outcome.value) for outcome in outcomes if outcome.value is not None]
@@ -102,6 +104,20 @@ def _examine(session: "Session", runtime: str | None, entries: "tuple[HostEntry,
     }
     session.console.document(document)
     return status
+
+
+def _entrances(session: "Session", host: "Host", seen: "Examination") -> "Iterator[Finding]":
+    """Who gets in at what is deployed there already."""
+    from orchestrator.doctor.entrance import entrance_findings
+    from orchestrator.health.entrance import look
+    from orchestrator.planning.manifest import read_manifests
+
+    for manifest in read_manifests(seen.facts)[0]:
+        if manifest.status == "applied":
+            endpoint, known = manifest.endpoint, session.addresses.get(host.name, ())
+            yield from entrance_findings(
+                manifest.name, endpoint, None if endpoint.exposed else look(host, endpoint, known)
+            )
 
 
 def _statuses(outcomes: "list[Outcome[Any]]") -> list[ExitStatus]:

@@ -60,7 +60,7 @@ def _look(session: "Session", hosts: "list[Host]") -> "Shown":
 
     def look(host: "Host") -> "tuple[Survey, list[Condition]]":
         seen = glance(host, session.scope)
-        return seen, conditions(host, seen)
+        return seen, conditions(host, seen, session.addresses.get(host.name, ()))
 
     shown = Shown()
     limit = session.options.get("parallel_hosts") or len(hosts)

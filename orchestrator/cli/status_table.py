@@ -169,8 +169,11 @@ def _memory(item: Condition) -> str:
 
 
 def _requests(item: Condition) -> str:
+    """Running and waiting, by vLLM's own count; the gateway's does not tell them apart."""
     load = item.load
-    return f"{load.running}+{load.waiting or 0}" if load and load.running is not None else NOTHING
+    if load is None or load.running is None:
+        return NOTHING
+    return str(load.running) if load.waiting is None else f"{load.running}+{load.waiting}"
 
 
 def _cache(item: Condition) -> str:

@@ -25,6 +25,9 @@ class Gateway(BaseModel):
     keys: str
     """Root-only file on the host that holds the keys, in the form of ``resources/gateway_keys.py``."""
 
+    control: str = ""
+    """Its control socket on the host, which tells how many requests are under way; empty where it is not asked."""
+
 
 class Endpoint(BaseModel):
     """One OpenAI-compatible endpoint. As JSON it goes into plans and manifests, so it never holds the key itself."""

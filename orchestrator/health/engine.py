@@ -1,5 +1,6 @@
 """How an engine does at the moment, in its own words: asked by one script on its host, read here."""
 
+import json
 import re
 from importlib.resources import files
 
@@ -14,7 +15,8 @@ _SCRIPT = files(__package__).joinpath("engine.sh").read_text(encoding="utf-8")
 
 
 class Load(BaseModel):
-    """What vLLM has to do. None where it does not tell.
+    """What an engine has to do: as vLLM tells, or as the gateway counts, which knows of ``running`` only. None where
+    nobody tells.
 
     ``kv_cache_percent`` is how full the KV cache is, ``concurrency`` how many requests of full length it holds, and
     ``tokens_per_second`` what is generated now, over a quarter of a second.
@@ -45,7 +47,12 @@ class Engine(BaseModel):
 
 def script(endpoint: Endpoint, log_script: str, *, meant_for_gpu: bool) -> str:
     """Ask on the host; ``log_script`` prints what is known of a failure, the log last."""
-    settings = {"base": endpoint.probe_url, "runtime": endpoint.runtime, "meant": "yes" if meant_for_gpu else "no"}
+    settings = {
+        "base": endpoint.probe_url,
+        "runtime": endpoint.runtime,
+        "meant": "yes" if meant_for_gpu else "no",
+        "control": endpoint.gateway.control if endpoint.gateway else "",
+    }
     given = "".join(f"{name}={quote(value)}\n" for name, value in settings.items())
     return f"{given}said_of_it() {{ (\n{log_script}\n)\n}}\n{_SCRIPT}"
 
@@ -61,7 +68,7 @@ def read(output: str, endpoint: Endpoint) -> Engine:
     return Engine(
         health=int(status) if status.isdigit() else 0,
         loaded=of_ps(found["ps"][0], endpoint.model) if "ps" in found else None,
-        load=_load(found["metric"]) if "metric" in found else None,
+        load=_load(found["metric"]) if "metric" in found else _busy(found.get("busy", []), endpoint),
         log=log,
     )
 
@@ -90,6 +97,21 @@ def _load(lines: list[str]) -> Load:
         tokens_per_second=_rate(moments),
         concurrency=concurrency,
     )
+
+
+def _busy(looks: list[str], endpoint: Endpoint) -> Load | None:
+    """The fewest requests that the gateway had under way to the engine at two moments, by Caddy's own count.
+
+    https://caddyserver.com/docs/api#get-reverse-proxyupstreams
+    """
+    place = endpoint.probe_url.rpartition("/")[2]
+    counts = []
+    for look in looks:
+        try:
+            counts.append(sum(int(item["num_requests"]) for item in json.loads(look) if item["address"] == place))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+    return Load(running=min(counts)) if counts else None
 
 
 def _rate(moments: dict[float, dict[str, list[float]]]) -> float | None:

@@ -1,6 +1,8 @@
 # Ask the engine at $base how it does, and changes nothing. Prints
 #   health STATUS
 #   ps JSON                       Ollama's loaded models, on one line
+#   busy JSON                     the engines behind the gateway at the socket $control, with their requests under way;
+#                                 twice, a quarter of a second apart, while there are any: status itself asks there too
 #   metric SECONDS LINE           vLLM's figures; twice, a quarter of a second apart, while it has requests
 #   log, and then what the log tells, to the end: where it does not serve, or (`meant` is yes) not from the GPU
 # The script that calls this defines said_of_it, which prints the log.
@@ -11,6 +13,7 @@ sample() {
     grep -E '^vllm:(num_requests_(running|waiting)|kv_cache_usage_perc|generation_tokens_total|cache_config_info)[{ ]' |
     sed "s/^/metric $at /"
 }
+busy() { printf 'busy %s\n' "$(ask --unix-socket "$control" http://localhost/reverse_proxy/upstreams | tr -d '\n')"; }
 if [ "$runtime" = ollama ]; then path=/api/version; else path=/health; fi
 status=$(ask -o /dev/null -w '%{http_code}' "$base$path")
 echo "health $status"
@@ -18,6 +21,11 @@ if [ "$status" != 200 ]; then echo log; said_of_it
 elif [ "$runtime" = ollama ]; then
   models=$(ask "$base/api/ps" | tr -d '\n')
   printf 'ps %s\n' "$models"
+  if [ -S "$control" ]; then
+    seen=$(busy)
+    printf '%s\n' "$seen"
+    case $seen in *'"num_requests":'[1-9]*) sleep 0.25; busy ;; esac
+  fi
   case $meant$models in yes*'"size_vram":0'[,}]*) echo log; said_of_it ;; esac
 else
   figures=$(sample)

@@ -6,6 +6,7 @@ with content to somebody without a right key is a leak.
 """
 
 import ipaddress
+import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.health.endpoint import Endpoint
 from orchestrator.hosts.base import Host, HttpRequest, quote
+from orchestrator.hosts.local import LocalHost
 
 WRONG_KEY = "sk-deployctl-this-is-no-key"
 """What nobody may come in with."""
@@ -23,7 +25,10 @@ _PATHS = {"ollama": ("/v1/models", "/api/tags", "/"), "vllm": ("/v1/models", "/m
 """What tells most: routes that answer a mere GET."""
 
 _REMOTE_S = 2.0
-"""How long the controller waits for one answer, in seconds: a firewall that drops lets it wait for nothing."""
+"""How long the controller waits for one answer, in seconds."""
+
+_CONNECT_S = 0.75
+"""How long it waits for a connection: a firewall that drops lets it wait for nothing."""
 
 
 class Leak(BaseModel):
@@ -85,8 +90,8 @@ def script(endpoint: Endpoint, tries: int) -> str:
     return "".join(f"{name}={quote(value)}\n" for name, value in settings.items()) + _SCRIPT
 
 
-def read(output: str, host: str) -> Seen:
-    """What the script printed; one leak for each place and key."""
+def read(output: str, host: str, outside: Iterable[Leak] = ()) -> Seen:
+    """What the script printed; one leak for each place and key, after it those that were found from ``outside``."""
     said: dict[str, int] = {}
     leaks: dict[tuple[str, str], Leak] = {}
     for line in output.splitlines():
@@ -96,20 +101,28 @@ def read(output: str, host: str) -> Seen:
             leaks.setdefault((words[0], how), Leak(place=words[0], key=how, status=int(words[2]), seen_from=host))
         elif len(words) == 1 and words[0].isdigit():
             said[name] = int(words[0])
-    return Seen.model_validate({**said, "key": "with_key" in said, "leaks": tuple(leaks.values())})
+    return Seen.model_validate({**said, "key": "with_key" in said, "leaks": (*leaks.values(), *outside)})
 
 
 _SCRIPT = files(__package__).joinpath("entrance.sh").read_text(encoding="utf-8")
 
 
-def from_here(controller: Host, addresses: Iterable[str], endpoint: Endpoint) -> tuple[Leak, ...]:
+def look(host: Host, endpoint: Endpoint, addresses: Sequence[str]) -> Seen:
+    """Ask on the host, then from here, where that is another machine. Raises UnreachableError."""
+    outside = () if host.is_local else from_here(known_addresses(endpoint, addresses), endpoint)
+    return read(host.run(script(endpoint, 0), timeout=60).stdout, host.name, outside)
+
+
+def from_here(addresses: Iterable[str], endpoint: Endpoint) -> tuple[Leak, ...]:
     """Ask the host at these addresses, from the controller: all at once. Loopback is no way to another machine."""
-    places = [f"{_bracketed(address)}:{port}" for address in addresses if _outside(address) for port in endpoint.ports]
-    asked = [(place, scheme, key) for place in places for scheme in ("http", "https") for key in ("", WRONG_KEY)]
-    if not asked:
+    places = [(address.strip("[]"), port) for address in addresses if _outside(address) for port in endpoint.ports]
+    if not places:
         return ()
-    with ThreadPoolExecutor(len(asked)) as pool:
-        statuses = pool.map(lambda item: _status(controller, endpoint, *item), asked)
+    with ThreadPoolExecutor(4 * len(places)) as pool:
+        reached = pool.map(_connects, places)
+        opened = [f"{_bracketed(place[0])}:{place[1]}" for place, opens in zip(places, reached, strict=True) if opens]
+        asked = [(place, scheme, key) for place in opened for scheme in ("http", "https") for key in ("", WRONG_KEY)]
+        statuses = pool.map(lambda item: _status(endpoint, *item), asked)
         leaks = [
             Leak(place=place, key="with a wrong key" if key else "without a key", status=status, seen_from="here")
             for (place, _, key), status in zip(asked, statuses, strict=True)
@@ -118,14 +131,23 @@ def from_here(controller: Host, addresses: Iterable[str], endpoint: Endpoint) ->
     return tuple(leaks)
 
 
-def _status(controller: Host, endpoint: Endpoint, place: str, scheme: str, key: str) -> int:
+def _connects(place: tuple[str, int]) -> bool:
+    """Whether anything listens there, which costs less than a request that is refused."""
+    try:
+        socket.create_connection(place, timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _status(endpoint: Endpoint, place: str, scheme: str, key: str) -> int:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url = f"{scheme}://{place}{_PATHS[endpoint.runtime][0]}"
-    return controller.http(HttpRequest(url, headers=headers, timeout=_REMOTE_S, connect=place, verify=False)).status
+    return LocalHost().http(HttpRequest(url, headers=headers, timeout=_REMOTE_S, connect=place, verify=False)).status
 
 
 def known_addresses(endpoint: Endpoint, more: Sequence[str]) -> tuple[str, ...]:
-    """Where clients would look for it: as its URL says, and where the controller itself goes."""
+    """Where clients would look for it: as its URL says, and where the controller itself goes (``more``)."""
     named = urlsplit(endpoint.url).hostname or ""
     return tuple(dict.fromkeys(item for item in (named, *more) if item and _outside(item)))
 

@@ -33,7 +33,6 @@ from orchestrator.health.service import ServiceState, ServiceView
 from orchestrator.health.text import plain, shorten, tail
 from orchestrator.health.wait import Wait
 from orchestrator.hosts.base import Host, HttpAnswer, HttpRequest
-from orchestrator.hosts.local import LocalHost
 from orchestrator.hosts.together import together
 from orchestrator.progress import Progress, Task
 
@@ -241,7 +240,7 @@ class _Climb:
         if self.host.is_local:
             return ()
         known = entrance.known_addresses(self.endpoint, self.addresses)
-        return entrance.from_here(LocalHost(), known, self.endpoint)
+        return entrance.from_here(known, self.endpoint)
 
     # asking and waiting
 

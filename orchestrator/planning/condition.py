@@ -1,6 +1,7 @@
 """How the deployments of a host are doing, from their manifests: what ``status`` shows."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.facts import Facts
 from orchestrator.health import engine, entrance, processes
 from orchestrator.health.engine import Engine, Load
+from orchestrator.health.entrance import Leak
 from orchestrator.health.phases import Phase
 from orchestrator.health.processes import Processes
 from orchestrator.health.service import ServiceState
@@ -32,9 +34,9 @@ class Condition(BaseModel):
     """One deployment, as it is now.
 
     ``phase`` is how far a start has come. ``remarks`` say what is not as it should be, each with what to do. ``load``
-    is vLLM's own count of its work. ``taken`` is what the engine says it holds of the memory: Ollama now, while the
-    model is ``loaded`` (None where it always is), else as it was read back after the start; ``devices`` what is seen
-    from outside.
+    is what the engine has to do: by vLLM's own count, or by the gateway's. ``taken`` is what the engine says it holds
+    of the memory: Ollama now, while the model is ``loaded`` (None where it always is), else as it was read back after
+    the start; ``devices`` what is seen from outside.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,8 +54,11 @@ class Condition(BaseModel):
     uptime_s: int | None = None
 
 
-def conditions(host: Host, seen: Survey) -> list[Condition]:
-    """Look at every deployment that was surveyed, all in one round trip. Raises UnreachableError, DeployError."""
+def conditions(host: Host, seen: Survey, addresses: Sequence[str] = ()) -> list[Condition]:
+    """Look at every deployment that was surveyed, all in one round trip. Raises UnreachableError, DeployError.
+
+    Meanwhile the controller tries to get in at the ``addresses`` by which it knows the host, without a right key.
+    """
     alive = [manifest for manifest in seen.manifests if manifest.status != "down"]
     if not alive:
         return []
@@ -62,12 +67,22 @@ def conditions(host: Host, seen: Survey) -> list[Condition]:
     scripts = [(asked.script, _PROBES_S), (processes.SCRIPT, _QUESTION_S)]
     for manifest in alive:
         scripts += [(script, _QUESTION_S) for script in _questions(manifest, seen.facts)]
-    probed, running, *answers = at_once(host, scripts)
+    with ThreadPoolExecutor(len(alive)) as pool:
+        outside = [pool.submit(_leaks, manifest, host, addresses) for manifest in alive]
+        probed, running, *answers = at_once(host, scripts)
     observed, running_now = asked.read(host.name, probed), processes.read(running.stdout)
     looks = [tuple(answers[start : start + 3]) for start in range(0, len(answers), 3)]
     return [
-        _condition(manifest, look, observed, running_now, seen) for manifest, look in zip(alive, looks, strict=True)
+        _condition(manifest, look, leaks.result(), observed, running_now, seen)
+        for manifest, look, leaks in zip(alive, looks, outside, strict=True)
     ]
+
+
+def _leaks(manifest: Manifest, host: Host, addresses: Sequence[str]) -> tuple[Leak, ...]:
+    """What answers the controller, where that is another machine and nobody is meant to be let in."""
+    if host.is_local or manifest.endpoint.exposed:
+        return ()
+    return entrance.from_here(entrance.known_addresses(manifest.endpoint, addresses), manifest.endpoint)
 
 
 def _questions(manifest: Manifest, facts: Facts) -> tuple[str, str, str]:
@@ -83,6 +98,7 @@ def _questions(manifest: Manifest, facts: Facts) -> tuple[str, str, str]:
 def _condition(
     manifest: Manifest,
     look: Sequence[Result],
+    leaks: tuple[Leak, ...],
     observed: dict[str, Observed],
     running: Processes,
     seen: Survey,
@@ -100,7 +116,7 @@ def _condition(
         service=doing,
         engine=found,
         devices=held,
-        entrance=None if endpoint.exposed or service is None else entrance.read(asked.stdout, seen.facts.host),
+        entrance=None if endpoint.exposed or service is None else entrance.read(asked.stdout, seen.facts.host, leaks),
         drift=tuple(filter(None, drifts)),
         gpu_problem="" if seen.facts.gpus else seen.facts.gpu_problem,
         late=any(result.exited in (UNKNOWN, 124, 137) for result in look),

@@ -109,7 +109,13 @@ class GatewayFor:
         """How the host itself comes in."""
         front = self.front
         url = front.gateway_url(self.inputs.facts)
-        return Gateway(url=url, connect=front.gateway_address, tls=self.section.tls, keys=self.keys_file)
+        return Gateway(
+            url=url,
+            connect=front.gateway_address,
+            tls=self.section.tls,
+            keys=self.keys_file,
+            control=self.socket,
+        )
 
     def warnings(self) -> tuple[str, ...]:
         """What the user should act on."""

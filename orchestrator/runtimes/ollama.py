@@ -73,7 +73,7 @@ def wanted(inputs: Inputs, own_ports: Sequence[int] = ()) -> Deployment:
             expected_version=None if vendor else _release(inputs).version or None,
         ),
         summary=_summary(inputs, section),
-        notes=_notes(section, vendor),
+        notes=_notes(section, spec.sampling, vendor),
         warnings=gateway.warnings() if gateway else _warnings(section, way_in.exposed),
     )
 
@@ -301,12 +301,18 @@ def _title(spec: Spec, quant: str) -> str:
     return f"{model_for(spec, 'ollama').title} {quant}".strip()
 
 
-def _notes(section: OllamaSpec, vendor: VendorOllama | None) -> tuple[str, ...]:
+def _notes(section: OllamaSpec, sampling: Sampling, vendor: VendorOllama | None) -> tuple[str, ...]:
     total = section.context * section.num_parallel
     notes = [
         f"KV cache for {section.context} x {section.num_parallel} = {total} tokens: "
         "each parallel request has a whole context"
     ]
+    if (sampling.temperature, sampling.top_p) != (None, None):
+        # openai/openai.go of Ollama, v0.33: what a request does not name is set to 1 before the Modelfile is asked.
+        notes.append(
+            "on /v1 Ollama takes temperature 1 and top_p 1 where a request names none, whatever the Modelfile says: "
+            "let clients name them (its own /api/chat follows the Modelfile)"
+        )
     if vendor:
         notes.append(f"the vendor's Ollama at {vendor.binary} is used and left as it is")
     return tuple(notes)

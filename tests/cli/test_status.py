@@ -79,6 +79,11 @@ def test_every_column_where_there_is_room() -> None:
     assert "10.0" in second and "59 s" in second and second.count(NOTHING) == 4
 
 
+def test_requests_that_the_gateway_counts_are_not_told_apart_from_those_that_wait() -> None:
+    assert " 3  " in table(("gpu01", ollama(load=Load(running=3))), width=None)[1]
+    assert "3+0" not in "".join(table(("gpu01", ollama(load=Load(running=3))), width=None))
+
+
 def test_a_hundred_columns_hold_what_counts() -> None:
     long = "a-host-with-quite-a-long-name-of-its-own.example.org"
     rows = table((long, vllm()), ("gpu02", ollama()))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from orchestrator.health.endpoint import Endpoint, Gateway
+from orchestrator.health.entrance import from_here
 from orchestrator.health.format import lines
 from orchestrator.health.ladder import check
 from orchestrator.health.report import HealthReport
@@ -103,3 +108,47 @@ def test_places_that_are_none_are_no_endpoint() -> None:
         with pytest.raises(ValueError, match="connect"):
             Gateway(url="http://127.0.0.1:5000", connect=place, keys="/k")
     assert behind("/k").ports == (15000, 5000)
+
+
+@pytest.fixture
+def address() -> str:
+    """One of this machine's own addresses that is not loopback."""
+    said = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False).stdout
+    found = next((word for word in said.split() if "." in word), "")
+    return found or pytest.skip("this machine has no address but loopback")
+
+
+class Door(BaseHTTPRequestHandler):
+    """Lets in whoever has any key at all, or nobody."""
+
+    def do_GET(self) -> None:
+        lax = self.server.server_name == "lax"
+        self.send_response(200 if lax and self.headers.get("Authorization") else 401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.parametrize("name", ["lax", "strict"])
+def test_the_controller_tries_every_port_itself(address: str, name: str) -> None:
+    with ThreadingHTTPServer((address, 0), Door) as server:
+        server.server_name = name
+        Thread(target=server.serve_forever).start()
+        try:
+            port = server.server_port
+            gateway = Gateway(url=f"http://{address}:{port}", connect=f"127.0.0.1:{port}", keys="/k")
+            closed = f"http://127.0.0.1:{free_port()}"
+            endpoint = VLLM.model_copy(update={"probe_url": closed, "gateway": gateway})
+            leaks = from_here([address, "127.0.0.1", "localhost", "::1"], endpoint)
+        finally:
+            server.shutdown()
+    said = f"{port} answers with a wrong key on {address} (200, asked from here)"
+    assert [str(leak) for leak in leaks] == ([said] if name == "lax" else [])
+
+
+def free_port() -> int:
+    """A port at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -158,6 +158,7 @@ def test_the_audit_says_whence_and_by_which_hash_and_finds_what_was_changed(
 
     found = examined(deployctl("doctor", "ollama", "--host", "gpu02", "--json"))["gpu02"]
     assert about(found, "ports") == [("ok", "11434 is the deployment ollama's")]
+    assert about(found, "access to ollama") == [("ok", "nobody gets in without a key (ports 11434 and 21434)")]
 
     again = deployctl("doctor", "--audit", "--rehash", "--host", "gpu02", "--json").ended(0).json()
     (model,) = next(item["origins"] for item in again["deployments"][0]["resources"] if item["kind"] == "model-files")
@@ -171,3 +172,19 @@ def test_the_audit_says_whence_and_by_which_hash_and_finds_what_was_changed(
     changed = deployctl("doctor", "--audit", "--host", "gpu02").ended(4)
     assert "✗ file /etc/deployctl/ollama/Modelfile" in changed.stdout
     assert "differs from what was applied, by hand: sha256" in changed.stdout
+
+
+def test_who_gets_in_past_the_gateway(deployctl: Controller, hub: FakeHub, ollama: tuple[Machine, Path]) -> None:
+    machine, _ = ollama
+    address = machine.exec("hostname -I").split()[0]
+    machine.exec(f"systemd-run -q --unit lab-hole python3 -m http.server 21434 --bind {address}")
+    try:
+        machine.exec(f"timeout 30 sh -c 'until curl -so /dev/null http://{address}:21434/; do sleep 0.1; done'")
+        found = examined(deployctl("doctor", "--host", "gpu02", "--json").ended(4))["gpu02"]
+        status = deployctl("status", "--host", "gpu02")
+    finally:
+        machine.exec("systemctl stop lab-hole")
+    said = f"21434 answers without a key on {address} (200, asked from gpu02)"
+    assert ("fail", said) in about(found, "access to ollama")
+    assert f"OPEN: {said}" in status.stdout
+    assert about(examined(deployctl("doctor", "--host", "gpu02", "--json"))["gpu02"], "access to ollama")[0][0] == "ok"
