@@ -34,7 +34,7 @@ MAY_USE: dict[str, set[str]] = {
         "spec",
         "templating",
     },
-    "doctor": {"planning", "runtimes", "resources", "facts", "models", "spec"},
+    "doctor": {"planning", "runtimes", "resources", "health", "facts", "models", "spec"},
     "planning": {"runtimes", "resources", "hosts", "facts", "fit", "models", "health", "spec", "templating"},
     "runtimes": {"resources", "facts", "fit", "models", "health", "spec", "templating"},
     "fit": {"models", "spec"},
