@@ -165,7 +165,7 @@ class StatusDocument(TypedDict):
 
 
 class Log(TypedDict):
-    """The last lines of a deployment's log on one host."""
+    """The last lines of the log of a deployment, or of the ``gateway``, on one host."""
 
     host: str
     name: str

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from orchestrator.cli.documents import LogsDocument
     from orchestrator.cli.session import Session
     from orchestrator.hosts.base import Host
-    from orchestrator.planning.manifest import Manifest
     from orchestrator.resources.log import Line
     from orchestrator.resources.service import Service
 
@@ -30,6 +29,7 @@ Examples:
   deployctl logs vllm --host gpu01 -n 500
   deployctl logs --host gpu01 --host gpu02 --follow
   deployctl logs ollama --since 2h --grep 'error|warn'
+  deployctl logs --gateway --grep '"status":401'
 """
 
 
@@ -44,9 +44,18 @@ Examples:
 @click.option("--follow", "-f", is_flag=True, help="Go on as new lines come, until interrupted.")
 @click.option("--since", metavar="TIME", help="Only newer lines: 10m, 2h, 1d, or 2026-11-24 09:30 (your time).")
 @click.option("--grep", metavar="REGEX", help="Only lines with this in them; capitals count if it has any.")
+@click.option("--gateway", is_flag=True, help="What came in at the gateway of each host, and with which key, instead.")
 @host_options
 @common_options
-def logs(name: str | None, lines: int | None, follow: bool, since: str | None, grep: str | None, **options: Any) -> int:
+def logs(
+    name: str | None,
+    lines: int | None,
+    follow: bool,
+    since: str | None,
+    grep: str | None,
+    gateway: bool,
+    **options: Any,
+) -> int:
     """Show the log of engines: of journald, Docker or a file alike, with secrets masked.
 
     Lines of several hosts are put in the order of their times, each with its host's name.
@@ -55,7 +64,7 @@ def logs(name: str | None, lines: int | None, follow: bool, since: str | None, g
 
     session = Session(options)
     wanted = Wanted(lines, since_when(since), pattern(grep), follow and not session.console.json_mode)
-    reading = _Reading(session, wanted)
+    reading = _Reading(session, wanted, gateway=gateway)
     try:
         failures = reading.run(name)
     except KeyboardInterrupt:
@@ -67,7 +76,7 @@ def logs(name: str | None, lines: int | None, follow: bool, since: str | None, g
         "schema": "deployctl.logs/1",
         "exit_code": int(status),
         "logs": [
-            {"host": source.host.name, "name": source.manifest.name, "lines": [line.text for line in source.lines]}
+            {"host": source.host.name, "name": source.name, "lines": [line.text for line in source.lines]}
             for source in reading.sources
         ],
         "errors": [error_document(error) for error in failures],
@@ -101,10 +110,10 @@ class Wanted:
 
 @dataclass
 class _Source:
-    """One deployment's log on one host."""
+    """The log of one deployment, or of the gateway, on one host."""
 
     host: "Host"
-    manifest: "Manifest"
+    name: str
     service: "Service"
     lines: "list[Line]" = field(default_factory=list)
     label: str = ""
@@ -112,8 +121,8 @@ class _Source:
 
 
 class _Reading:
-    def __init__(self, session: "Session", wanted: Wanted) -> None:
-        self.session, self.wanted = session, wanted
+    def __init__(self, session: "Session", wanted: Wanted, *, gateway: bool) -> None:
+        self.session, self.wanted, self.gateway = session, wanted, gateway
         self.sources: list[_Source] = []
         self._lock = threading.Lock()
 
@@ -149,15 +158,20 @@ class _Reading:
         manifests = deployed(host, glance(host, self.session.scope), name)
         if not manifests:
             self.session.console.tell(f"{host.name}: nothing is deployed")
-        services = ((manifest, manifest.running_service) for manifest in manifests)
-        return [_Source(host, manifest, service) for manifest, service in services if service is not None]
+        if self.gateway:  # all deployments of a host share it
+            shared = next((service for item in manifests if (service := item.gateway_service)), None)
+            if manifests and shared is None:
+                self.session.console.tell(f"{host.name}: there is no gateway (--expose direct)")
+            return [_Source(host, "gateway", shared)] if shared else []
+        services = ((manifest.name, manifest.running_service) for manifest in manifests)
+        return [_Source(host, name, service) for name, service in services if service is not None]
 
     def _label(self) -> None:
         """Names that tell the sources apart, as short as that allows, and a colour for each."""
         hosts = {source.host.name for source in self.sources}
-        names = {source.manifest.name for source in self.sources}
+        names = {source.name for source in self.sources}
         for number, source in enumerate(self.sources):
-            words = ([source.host.name] if len(hosts) > 1 else []) + ([source.manifest.name] if len(names) > 1 else [])
+            words = ([source.host.name] if len(hosts) > 1 else []) + ([source.name] if len(names) > 1 else [])
             source.label, source.color = "/".join(words), _COLORS[number % len(_COLORS)]
         width = max((len(source.label) for source in self.sources), default=0)
         for source in self.sources:
@@ -191,9 +205,10 @@ class _Reading:
         result = source.host.run(script, timeout=_FOLLOW_S if wanted.follow else 120.0, on_line=take)
         source.lines = wanted.last(source.lines)
         if not result and result.exited != _TIME_IS_UP:
-            name, why = source.manifest.name, "" if source.lines else mask(result.tail())
-            what = f"the log of {name} cannot be read"
-            raise DeployError(what, host=source.host.name, why=why, remedy=f"deployctl diagnose {name}")
+            why = "" if source.lines else mask(result.tail())
+            what = f"the log of {source.name} cannot be read"
+            remedy = "deployctl status" if self.gateway else f"deployctl diagnose {source.name}"
+            raise DeployError(what, host=source.host.name, why=why, remedy=remedy)
 
     def _show_in_order(self) -> None:
         """By time; a line without one stays behind the line before it."""

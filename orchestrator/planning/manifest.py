@@ -88,6 +88,12 @@ class Manifest(_Value):
                 return entry.resource  # type: ignore[return-value]  # only services are named by `service`
         return None
 
+    @property
+    def gateway_service(self) -> AnyService | None:
+        """The resource that runs the gateway in front of it; None where there is none."""
+        services = (entry.resource for entry in self.entries if isinstance(entry.resource, AnyService))
+        return next((service for service in services if service.address != self.service), None)
+
     def find(self, address: str) -> Entry | None:
         """The entry of a resource."""
         return next((entry for entry in self.all_entries if entry.resource.address == address), None)

@@ -13,8 +13,6 @@ from orchestrator.health.service import ServiceState
 from orchestrator.planning.devices import Devices
 from orchestrator.planning.manifest import Manifest
 from orchestrator.resources.base import Difference
-from orchestrator.resources.process import Process
-from orchestrator.resources.unit import Unit
 
 State = Literal["serving", "starting", "degraded", "drifted", "failed", "stopped", "unfinished", "unknown"]
 
@@ -23,6 +21,8 @@ _DIED = ("failed", "auto-restart", "FATAL", "BACKOFF", "EXITED", "OOM killed", "
 
 _KEEPS_DYING = 3
 """Restarts after which a service that does not answer counts as failed, not as starting."""
+
+_GATEWAY_LOG = "deployctl logs --gateway says why"
 
 _NO_GPU = ("ollama-driver-too-old", "ollama-gpu-discovery-failed", "ollama-no-gpu-found", "ollama-on-cpu")
 
@@ -189,9 +189,7 @@ def _entrance(sight: Sight) -> tuple[Remark, ...]:
     leaks = [str(leak) for leak in seen.leaks]
     if gateway is not None and not seen.without_key:
         what = f"the gateway does not answer at {gateway.url}, while the engine serves"
-        found.append(
-            Remark(what=what, remedy=f"deployctl up {runtime} starts it again; on the host, {_gateway_log(sight)}")
-        )
+        found.append(Remark(what=what, remedy=f"deployctl up {runtime} starts it again; {_GATEWAY_LOG}"))
     elif gateway is not None:
         leaks = seen.faults(endpoint)
         if not seen.key:
@@ -199,16 +197,6 @@ def _entrance(sight: Sight) -> tuple[Remark, ...]:
             found.append(Remark(what=what, remedy=f"deployctl keys create {sight.manifest.name} KEY"))
         elif seen.with_key != 200:
             what = f"the gateway answers {seen.with_key or 'nothing'} with a key, while the engine serves"
-            found.append(
-                Remark(what=what, remedy=f"deployctl up {runtime} repairs it; on the host, {_gateway_log(sight)}")
-            )
+            found.append(Remark(what=what, remedy=f"deployctl up {runtime} repairs it; {_GATEWAY_LOG}"))
     remedy = f"see what listens there (ss -ltnp on the host); deployctl up {runtime} renews the gateway's part"
     return (*found, *(Remark(what=f"OPEN: {leak}", remedy=remedy) for leak in leaks))
-
-
-def _gateway_log(sight: Sight) -> str:
-    """Where the gateway says why."""
-    others = [entry.resource for entry in sight.manifest.entries if entry.resource.address != sight.manifest.service]
-    unit = next((item.name for item in others if isinstance(item, Unit)), "")
-    log = next((item.log for item in others if isinstance(item, Process)), "")
-    return f"`journalctl -u {unit}` says why" if unit else f"{log or 'its log'} says why"

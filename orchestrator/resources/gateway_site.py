@@ -37,7 +37,7 @@ class GatewaySite(Content):
         if self.ready and observed.exists:
             self._wait(host, progress)
         what = f"the gateway does not take {self.path}"
-        remedy = "see the gateway: section of the spec; its log: journalctl -u deployctl-gateway"
+        remedy = "see the gateway: section of the spec; its log: deployctl logs --gateway"
         run_or_fail(host, what, self.write_script(), remedy=remedy)
 
     def _wait(self, host: Host, progress: Progress) -> None:

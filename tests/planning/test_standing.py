@@ -99,7 +99,7 @@ STATES: dict[str, tuple[Sight, str, str, str]] = {
         seen(drift=(DRIFT,), entrance=Seen(key=True)),
         "degraded",
         "the gateway does not answer at",
-        "deployctl up vllm starts it again; on the host, `journalctl -u deployctl-gateway.service`",
+        "deployctl up vllm starts it again; deployctl logs --gateway says why",
     ),
     "the gateway leads nowhere": (
         seen(entrance=Seen(key=True, with_key=502, without_key=401, with_wrong_key=401)),

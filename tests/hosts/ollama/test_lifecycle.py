@@ -140,6 +140,19 @@ def test_logs_show_the_engine_but_no_secret(box: Box):
     assert log["host"] == HOST and len(log["lines"]) == 3
 
 
+def test_the_gateway_tells_what_came_in_and_with_the_name_of_which_key(box: Box):
+    box.machine.exec("curl -s -o /dev/null http://127.0.0.1:11434/v1/nobody")
+    shut = box.deployctl("logs", "--gateway", "--host", HOST, "--grep", '"status":401').ended(0).stdout
+    assert '"uri":"/v1/nobody"' in shut and '"uri":"/v1/models"' in shut, "up tries it without a key"
+    assert "/v1/chat/completions" not in shut
+    (log,) = (
+        box.deployctl("logs", "--gateway", "--host", HOST, "--grep", '"key":"default"', "--json")
+        .ended(0)
+        .json()["logs"]
+    )
+    assert log["name"] == "gateway" and any('"status":200' in line for line in log["lines"])
+
+
 def test_hosts_are_listed(box: Box):
     hosts = box.deployctl("hosts", "list", "--json").ended(0).json()["hosts"]
     assert (hosts[0]["name"], hosts[0]["user"], hosts[0]["key"]) == (HOST, "root", "known")
