@@ -76,7 +76,8 @@ class Account(Resource):
         name, home, ours = quote(self.name), quote(self.home), quote(_FILES)
         script = (
             "set -e; PATH=$PATH:/usr/sbin:/sbin\n"
-            f"if [ -d {home} ]; then find {home} -xdev -user {name} -exec chown -h root:root {{}} +; fi\n"
+            f"if [ -d {home} ] && id -u {name} >/dev/null 2>&1; then\n"
+            f"  find {home} -xdev -user {name} -exec chown -h root:root {{}} +\nfi\n"
             f"if [ -d {ours} ] && getent group {name} >/dev/null; then\n"
             f"  find {ours} -xdev -group {name} -exec chgrp -h root {{}} +\nfi\n"
             f"! id -u {name} >/dev/null 2>&1 || userdel {name}\n! getent group {name} >/dev/null || groupdel {name}\n"

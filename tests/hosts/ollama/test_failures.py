@@ -109,6 +109,15 @@ def test_a_download_that_is_wrong_is_never_seen(box: Box):
     assert shown["state"] == "unfinished"
 
 
+def test_an_account_that_was_never_made_is_no_hindrance(box: Box):
+    """An earlier `down` kept a folder of data, whose owner it took away."""
+    box.machine.exec("install -d -m 700 /var/lib/deployctl/gateway")
+    try:
+        box.down().ended(0)
+    finally:
+        box.machine.exec("rmdir /var/lib/deployctl/gateway")
+
+
 def test_an_interrupted_download(box: Box):
     """The token is in no process list while the machine downloads; the next `up` goes on (below)."""
     held = box.hub.add_fault(

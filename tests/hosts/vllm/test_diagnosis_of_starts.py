@@ -102,7 +102,7 @@ def test_a_hub_that_cannot_be_reached(box: Box, weights: str):
 @pytest.mark.provokes("out-of-memory-limit")
 def test_a_memory_limit_that_is_too_low(box: Box):
     """Docker kills it while it loads, again and again; only Docker and the kernel know why."""
-    run = box.up("--memory", "500m").ended(5)
+    run = box.up("--memory", "500m", "--force").ended(5)  # else it is refused before
     (deployment,) = run.json()["deployments"]
     told = box.deployctl("diagnose", "--host", "gpu01", "--json").ended(5).json()["findings"][0]
     box.down("vllm").ended(0)
