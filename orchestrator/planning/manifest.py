@@ -6,7 +6,7 @@ itself. It is written before the first change, so that a run that dies leaves no
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -83,16 +83,16 @@ class Manifest(_Value):
     @property
     def running_service(self) -> AnyService | None:
         """The resource that serves; None once it is down."""
-        for entry in self.entries:
-            if entry.resource.address == self.service:
-                return entry.resource  # type: ignore[return-value]  # only services are named by `service`
-        return None
+        return next((service for service in self._services() if service.address == self.service), None)
 
     @property
     def gateway_service(self) -> AnyService | None:
         """The resource that runs the gateway in front of it; None where there is none."""
-        services = (entry.resource for entry in self.entries if isinstance(entry.resource, AnyService))
-        return next((service for service in services if service.address != self.service), None)
+        return next((service for service in self._services() if service.address != self.service), None)
+
+    def _services(self) -> Iterator[AnyService]:
+        """All that is kept running: the engine, and the gateway."""
+        return (entry.resource for entry in self.entries if isinstance(entry.resource, AnyService))
 
     def find(self, address: str) -> Entry | None:
         """The entry of a resource."""

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -28,7 +29,7 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-def document(ran: Ran, name: str = "deployctl.bench/1") -> dict[str, object]:
+def document(ran: Ran, name: str = "deployctl.bench/1") -> dict[str, Any]:
     jsonschema.validate(ran.document, closed(name))
     return ran.document
 
@@ -49,7 +50,7 @@ def test_run_may_be_said_or_not(server: Server, tmp_path: Path):
 
 def test_the_document_is_as_its_schema_says(server: Server, tmp_path: Path):
     found = document(deployctl("bench", server.url, *QUICK, "--seed", "7", "--json", cwd=tmp_path))
-    (measured,) = found["measurements"]  # type: ignore[misc]
+    (measured,) = found["measurements"]
     assert measured["load"]["seed"] == 7 and [level["output_tokens"] for level in measured["levels"]] == [6, 6]
 
 
@@ -71,7 +72,7 @@ def test_two_are_compared_in_one_report(server: Server, tmp_path: Path):
         words = ("bench", "compare", server.url, other.url, *QUICK, "--json")
         ran = deployctl(*words, cwd=tmp_path, HOME=str(tmp_path))  # the plots keep a list of fonts there
     found = document(ran, "deployctl.bench.compare/1")
-    assert [measured["target"] for measured in found["measurements"]] == [server.url, other.url]  # type: ignore[union-attr]
+    assert [measured["target"] for measured in found["measurements"]] == [server.url, other.url]
     assert found["files"] == [f"benchmark/report.{kind}" for kind in ("html", "png", "json")]
     report = json.loads((tmp_path / "benchmark" / "report.json").read_text())
     assert report["measurements"] == found["measurements"]
@@ -81,7 +82,7 @@ def test_one_that_is_down_does_not_keep_the_other_from_being_measured(server: Se
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     ran = deployctl("bench", nobody, server.url, *QUICK, "--model", "tiny", "--json", cwd=tmp_path)
     found = document(ran)
-    assert ran.status == 1 and len(found["measurements"]) == 1 and len(found["errors"]) == 1  # type: ignore[arg-type]
+    assert ran.status == 1 and len(found["measurements"]) == 1 and len(found["errors"]) == 1
 
 
 def test_an_endpoint_that_fails_under_load_alone_fails_the_command(server: Server, tmp_path: Path):
